@@ -1,0 +1,1 @@
+"""Training: pictures, augmentation, targets, losses, schedule and the loop around them."""

@@ -1,0 +1,83 @@
+"""Random changes to one person's crop: geometry on the affine map, colour on the pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+UPPER_BODY = slice(0, 11)
+LOWER_BODY = slice(11, 17)
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How far a crop may be moved from the annotated box (LPN §4.1, MobilePoseNet §4.2 for the half body).
+
+    Attributes:
+        rotation: largest angle, degrees; applied to ``rotation_share`` of the crops.
+        scale: the region grows or shrinks by up to this share.
+        aspect: a picture is stretched by up to this factor either way (some training pictures were squeezed).
+        shift: largest move of the centre, as a share of the region.
+        half_body_share: crops that show only the upper or only the lower body.
+        colour: strength of brightness, contrast and saturation changes.
+        blur_share: crops that are blurred or taken down in resolution, as small people in large pictures are.
+    """
+
+    rotation: float = 40.0
+    rotation_share: float = 0.6
+    scale: float = 0.30
+    aspect: float = 1.4
+    shift: float = 0.06
+    half_body_share: float = 0.25
+    colour: float = 0.3
+    blur_share: float = 0.15
+
+
+def half_body_box(keypoints: Array, labelled: Array, rng: np.random.Generator) -> Array | None:
+    """Box (4,) around the upper or the lower half, or None where too few keypoints are labelled."""
+    half = UPPER_BODY if rng.random() < 0.6 else LOWER_BODY
+    points = keypoints[half][labelled[half]]
+    if len(points) < 4:
+        return None
+    low, high = points.min(axis=0), points.max(axis=0)
+    margin = 0.15 * max(float((high - low).max()), 1.0)
+    return np.concatenate([low - margin, high + margin])
+
+
+def jitter_region(
+    centre: Array, size: Array, augmentation: Augmentation, rng: np.random.Generator
+) -> tuple[Array, Array, float]:
+    """A moved, scaled, stretched and rotated region: centre (2,), size (2,), angle in radians."""
+    scale = 1 + np.clip(rng.normal() * 0.5, -1, 1) * augmentation.scale
+    stretch = augmentation.aspect ** rng.uniform(-0.5, 0.5)
+    angle = 0.0
+    if rng.random() < augmentation.rotation_share:
+        angle = float(np.deg2rad(np.clip(rng.normal() * 0.5, -1, 1) * augmentation.rotation))
+    centre = centre + size * rng.uniform(-augmentation.shift, augmentation.shift, 2)
+    return centre, size * scale * np.array([stretch, 1 / stretch]), angle
+
+
+def change_colour(crop: NDArray[np.uint8], augmentation: Augmentation, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Brightness, contrast, saturation and channel gains, in one affine colour map; sometimes a blur."""
+    strength = augmentation.colour
+    if strength and rng.random() < 0.8:
+        saturation = 1 + rng.uniform(-strength, strength)
+        if rng.random() < 0.08:
+            saturation = 0.0
+        grey = np.full((3, 3), 1 / 3)
+        gains = np.diag(1 + rng.uniform(-strength, strength, 3) * 0.3)
+        contrast = 1 + rng.uniform(-strength, strength)
+        matrix = contrast * gains @ (saturation * np.eye(3) + (1 - saturation) * grey)
+        shift = 128 * (1 - contrast) + rng.uniform(-strength, strength) * 80
+        crop = cv2.transform(crop, np.column_stack([matrix, np.full(3, shift)]))
+    if rng.random() < augmentation.blur_share:
+        height, width = crop.shape[:2]
+        factor = rng.uniform(0.25, 0.7)
+        small = cv2.resize(crop, (max(8, int(width * factor)), max(8, int(height * factor))), interpolation=cv2.INTER_AREA)
+        crop = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(crop, dtype=np.uint8)

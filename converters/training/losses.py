@@ -1,0 +1,53 @@
+"""What a heatmap network is trained on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+def gaussian_targets(xy: Tensor, size: tuple[int, int], sigma: float) -> Tensor:
+    """Heatmaps with a unit Gaussian at each keypoint (LPN eq. 5).
+
+    Args:
+        xy: (N, K, 2) heatmap pixels, not rounded.
+        size: (width, height) of the heatmaps.
+        sigma: standard deviation, heatmap pixels.
+
+    Returns:
+        (N, K, height, width) float32.
+    """
+    width, height = size
+    columns = torch.arange(width, device=xy.device, dtype=torch.float32)
+    rows = torch.arange(height, device=xy.device, dtype=torch.float32)
+    scale = -0.5 / sigma**2
+    across = torch.exp(scale * (columns - xy[:, :, :1]) ** 2)
+    down = torch.exp(scale * (rows - xy[:, :, 1:]) ** 2)
+    return down.unsqueeze(3) * across.unsqueeze(2)
+
+
+@dataclass(frozen=True)
+class HeatmapLoss:
+    """Squared error to the target, as in the papers, and a cross-entropy on the position, which learns faster.
+
+    Both are sums over a map's pixels, weighted by each keypoint's trust and averaged over the trust in the batch.
+
+    Attributes:
+        cross_entropy: its share beside the squared error; 0 gives the papers' loss.
+        sharpness: heatmaps are multiplied by it before the softmax.
+    """
+
+    cross_entropy: float = 1.0
+    sharpness: float = 10.0
+
+    def __call__(self, heatmaps: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+        """Loss of heatmaps (N, K, H, W) against targets of that shape, weights (N, K)."""
+        per_keypoint = ((heatmaps - targets) ** 2).sum(dim=(2, 3))
+        if self.cross_entropy:
+            log_position = torch.log_softmax(self.sharpness * heatmaps.flatten(2), dim=2)
+            position = targets.flatten(2)
+            position = position / position.sum(dim=2, keepdim=True).clamp_min(1e-6)
+            per_keypoint = per_keypoint - self.cross_entropy * (position * log_position).sum(dim=2)
+        return (per_keypoint * weights).sum() / weights.sum().clamp_min(1e-6)

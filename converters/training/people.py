@@ -1,0 +1,112 @@
+"""One sample is one person: a crop, where the keypoints lie on its heatmaps, and how far each label is trusted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import Dataset, Sampler
+
+from converters.training.augmentation import Augmentation, change_colour, half_body_box, jitter_region
+from converters.training.pictures import PicturePack
+from mobilepose_sdk.preprocessing import apply_affine, crop_matrices, crop_regions, warp_crops
+from mobilepose_sdk.skeleton import COCO_17
+
+STRIDE = 4
+
+
+class Person(NamedTuple):
+    image_id: int
+    box: NDArray[np.float32]
+    keypoints: NDArray[np.float32]
+    weights: NDArray[np.float32]
+
+
+def read_people(annotation_file: Path, source: str | None = None, fewest: int = 4) -> tuple[dict[str, Any], list[Person]]:
+    """People with at least ``fewest`` labelled keypoints, from a COCO keypoint file.
+
+    A label's trust is its ``keypoint_weights`` entry where the file has one, else 1 where ``v > 0``.
+    """
+    annotations = json.loads(annotation_file.read_text(encoding="utf-8"))
+    sources = {image["id"]: image.get("source") for image in annotations["images"]}
+    people = []
+    for entry in annotations["annotations"]:
+        if "keypoints" not in entry or (source and sources[entry["image_id"]] != source):
+            continue
+        triples = np.array(entry["keypoints"], dtype=np.float32).reshape(-1, 3)
+        weights = np.array(entry.get("keypoint_weights", triples[:, 2] > 0), dtype=np.float32)
+        if (weights > 0).sum() >= fewest:
+            x, y, w, h = entry["bbox"]
+            box = np.array([x, y, x + w, y + h], dtype=np.float32)
+            people.append(Person(entry["image_id"], box, triples[:, :2], weights))
+    return annotations, people
+
+
+class PoseSamples(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]):
+    """Augmented crops of people.
+
+    Item: crop (3, H, W) uint8 BGR, heatmap coordinates (K, 2) float32, weights (K,) float32.
+    """
+
+    def __init__(
+        self, annotation_file: Path, pictures: Path, input_size: tuple[int, int], augmentation: Augmentation, seed: int
+    ) -> None:
+        annotations, self.people = read_people(annotation_file)
+        self.pack = PicturePack(annotations, pictures)
+        self.input_size = input_size
+        self.augmentation = augmentation
+        self.seed = seed
+        self._epoch = -1
+        self._order: NDArray[np.intp] = np.empty(0, dtype=np.intp)
+
+    def __len__(self) -> int:
+        return len(self.people)
+
+    def __getitem__(self, draw: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """``draw`` numbers the samples of the whole run: the same number gives the same crop."""
+        epoch, position = divmod(draw, len(self.people))
+        if epoch != self._epoch:
+            self._epoch, self._order = epoch, np.random.default_rng((self.seed, epoch)).permutation(len(self.people))
+        rng = np.random.default_rng((self.seed, draw, 1))
+        crop, xy, weights = self.augmented(self.people[self._order[position]], rng)
+        return torch.from_numpy(crop.transpose(2, 0, 1).copy()), torch.from_numpy(xy), torch.from_numpy(weights)
+
+    def augmented(
+        self, person: Person, rng: np.random.Generator
+    ) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]:
+        """Crop (H, W, 3), heatmap coordinates (K, 2) and weights (K,) of one person."""
+        width, height = self.input_size
+        box = person.box
+        if rng.random() < self.augmentation.half_body_share:
+            half = half_body_box(person.keypoints, person.weights > 0, rng)
+            box = box if half is None else half
+        centres, sizes = crop_regions(box[None], self.input_size)
+        centre, size, angle = jitter_region(centres[0], sizes[0], self.augmentation, rng)
+        matrix = crop_matrices(centre[None], size[None], self.input_size, np.array([angle]))
+        xy, weights = person.keypoints, person.weights
+        if rng.random() < 0.5:
+            matrix[:, 0] = -matrix[:, 0]
+            matrix[:, 0, 2] += width - 1
+            xy, weights = xy[COCO_17.flip_indices], weights[COCO_17.flip_indices]
+        crop = warp_crops(self.pack[person.image_id], matrix, self.input_size)[0]
+        xy = apply_affine(matrix, xy[None])[0]
+        inside = ((xy >= 0) & (xy <= (width - 1, height - 1))).all(axis=1)
+        return change_colour(crop, self.augmentation, rng), xy / STRIDE, weights * inside
+
+
+class Consecutive(Sampler[int]):
+    """Sample numbers ``start … stop-1``: a resumed run goes on where it stopped."""
+
+    def __init__(self, start: int, stop: int) -> None:
+        self.range = range(start, stop)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.range)
+
+    def __len__(self) -> int:
+        return len(self.range)

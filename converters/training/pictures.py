@@ -1,0 +1,54 @@
+"""Decoded pictures in one memory-mapped file, so that an epoch costs no decoding."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+CACHE = Path("runs/cache")
+
+
+class PicturePack:
+    """Read-only BGR uint8 pictures of one annotation file, decoded once into ``runs/cache``.
+
+    Args:
+        annotations: the parsed COCO file.
+        folder: where its ``images[].file_name`` lie.
+    """
+
+    def __init__(self, annotations: dict[str, Any], folder: Path) -> None:
+        images = annotations["images"]
+        self._row = {image["id"]: row for row, image in enumerate(images)}
+        names = [image["file_name"] for image in images]
+        key = hashlib.sha256(json.dumps([str(folder.resolve()), names]).encode()).hexdigest()[:16]
+        self._pixels_path, index_path = CACHE / f"{key}.bin", CACHE / f"{key}.npy"
+        if not index_path.exists():
+            self._write([folder / name for name in names], index_path)
+        self._index: NDArray[np.int64] = np.load(index_path)
+        self._pixels: NDArray[np.uint8] | None = None
+
+    def _write(self, paths: list[Path], index_path: Path) -> None:
+        CACHE.mkdir(parents=True, exist_ok=True)
+        rows, offset = [], 0
+        with open(self._pixels_path, "wb") as out:
+            for path in tqdm(paths, desc="decoding pictures", unit="picture"):
+                picture = cv2.imdecode(np.fromfile(path, dtype=np.uint8), cv2.IMREAD_COLOR)
+                if picture is None:
+                    raise ValueError(f"{path} is not a picture OpenCV can read")
+                out.write(picture.tobytes())
+                rows.append((offset, *picture.shape[:2]))
+                offset += picture.size
+        np.save(index_path, np.array(rows, dtype=np.int64))  # last, so that a broken run starts anew
+
+    def __getitem__(self, image_id: int) -> NDArray[np.uint8]:
+        if self._pixels is None:  # opened late: each data-loading process maps the file itself
+            self._pixels = np.memmap(self._pixels_path, dtype=np.uint8, mode="r")
+        offset, height, width = self._index[self._row[image_id]]
+        return self._pixels[offset : offset + height * width * 3].reshape(height, width, 3)

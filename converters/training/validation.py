@@ -1,0 +1,63 @@
+"""The two figures of dev.json for a torch network, with the SDK's own preparation, decoding and metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from converters.training.people import STRIDE, read_people
+from converters.training.pictures import PicturePack
+from mobilepose_sdk.decoding.heatmaps import decode
+from mobilepose_sdk.metrics import coco_average_precision, pck
+from mobilepose_sdk.preprocessing import apply_affine, crop_matrices, crop_regions, invert_affine, warp_crops
+
+Network = Callable[[torch.Tensor], torch.Tensor]
+"""(N, 3, H, W) uint8 BGR crops to (N, K, H/4, W/4) heatmaps."""
+
+
+class Validation:
+    """PCK@0.2 on the pictures of one source and AP on those of another, given boxes, single pass."""
+
+    def __init__(self, folder: Path, pck_source: str = "lsp", ap_source: str = "coco2017_train2017") -> None:
+        self.annotations, self.pck_people = read_people(folder / "dev.json", pck_source, fewest=1)
+        self.ap_people = read_people(folder / "dev.json", ap_source, fewest=1)[1]
+        self.pack = PicturePack(self.annotations, folder / "images")
+        self.ap_images = [image["id"] for image in self.annotations["images"] if image.get("source") == ap_source]
+
+    def __call__(self, network: Network, input_size: tuple[int, int], batch: int = 32) -> dict[str, float]:
+        """``{"pck": …, "ap": …}`` of a network at one input size."""
+        people = self.pck_people + self.ap_people
+        matrices = crop_matrices(*crop_regions(np.stack([p.box for p in people]), input_size), input_size)
+        xy, scores = [], []
+        for start in range(0, len(people), batch):
+            crops = [
+                warp_crops(self.pack[person.image_id], matrix[None], input_size)[0]
+                for person, matrix in zip(people[start : start + batch], matrices[start : start + batch])
+            ]
+            with torch.inference_mode():
+                heatmaps = network(torch.from_numpy(np.stack(crops).transpose(0, 3, 1, 2).copy()))
+            points, confidence = decode(heatmaps.float().cpu().numpy())
+            xy.append(points)
+            scores.append(confidence)
+        keypoints = apply_affine(invert_affine(matrices), np.concatenate(xy) * STRIDE)
+        return self._figures(keypoints, np.concatenate(scores))
+
+    def _figures(self, keypoints: NDArray[np.float32], scores: NDArray[np.float32]) -> dict[str, float]:
+        split = len(self.pck_people)
+        truth = np.stack([p.keypoints for p in self.pck_people])
+        labelled = np.stack([p.weights > 0 for p in self.pck_people])
+        results = [
+            {
+                "image_id": person.image_id,
+                "category_id": 1,
+                "keypoints": np.column_stack([points, confidence]).astype(float).ravel().tolist(),
+                "score": float(confidence.mean()),
+            }
+            for person, points, confidence in zip(self.ap_people, keypoints[split:], scores[split:])
+        ]
+        ap = coco_average_precision(self.annotations, results, self.ap_images)["AP"]
+        return {"pck": pck(keypoints[:split], truth, labelled).value, "ap": ap}

@@ -1,0 +1,114 @@
+"""Heatmaps to keypoint coordinates, vectorised over people and keypoints."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mobilepose_sdk.errors import InvalidInputError
+
+Array = NDArray[Any]
+Method = Literal["soft-argmax", "quarter-offset"]
+METHODS: tuple[Method, ...] = get_args(Method)
+
+
+def decode(
+    heatmaps: Array, method: Method = "soft-argmax", beta: float = 160.0, blur: float | None = None
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Locate one keypoint in every heatmap.
+
+    Args:
+        heatmaps: (N, K, H, W) float.
+        method: ``"soft-argmax"`` is β-soft-argmax (LPN §3.4, eq. 7): the expectation of the position under
+            softmax(β·H), scored by the heatmap at the rounded position. ``"quarter-offset"`` is the maximum, moved a
+            quarter pixel towards its higher neighbour on each axis, scored by the maximum.
+        beta: sharpness of the soft-argmax; LPN uses 160.
+        blur: standard deviation, in heatmap pixels, of a Gaussian applied first (SLBNet §3.3); none when omitted.
+
+    Returns:
+        xy (N, K, 2) float32 in heatmap pixels and scores (N, K) float32. Positions are never clipped or zeroed.
+
+    Raises:
+        InvalidInputError: the array is not (N, K, H, W), has an empty map, holds NaN or infinity, or an option is out
+            of range.
+    """
+    heatmaps = np.asarray(heatmaps, dtype=np.float32)
+    if heatmaps.ndim != 4 or 0 in heatmaps.shape[2:]:
+        raise InvalidInputError(f"heatmaps must be (N, K, H, W) with H, W > 0, got shape {heatmaps.shape}")
+    if blur is not None:
+        heatmaps = gaussian_blur(heatmaps, blur)
+    peak = heatmaps.max(axis=(2, 3))
+    if not np.isfinite(peak).all():
+        raise InvalidInputError("heatmaps hold NaN or infinity: the model's weights or its input are broken")
+    if method == "soft-argmax":
+        return _soft_argmax(heatmaps, peak, beta)
+    if method == "quarter-offset":
+        return _quarter_offset(heatmaps, peak)
+    raise InvalidInputError(f"unknown decoder {method!r}; accepted: {', '.join(METHODS)}")
+
+
+def _soft_argmax(heatmaps: Array, peak: Array, beta: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    if not (math.isfinite(beta) and beta >= 0):
+        raise InvalidInputError(f"beta must be a finite number of at least 0, got {beta!r}")
+    n, k, height, width = heatmaps.shape
+    with np.errstate(over="ignore", under="ignore"):
+        weights = np.subtract(heatmaps, peak[:, :, None, None])
+        np.multiply(weights, np.float32(beta), out=weights)
+        np.exp(weights, out=weights)
+    # One product gives Σw·x, Σw·y and Σw: the maps are read once.
+    moments = weights.reshape(n * k, height * width) @ _position_basis(height, width)
+    xy = (moments[:, :2] / moments[:, 2:]).reshape(n, k, 2)
+    column, row = np.rint(xy).astype(np.intp).transpose(2, 0, 1)
+    scores = heatmaps[np.arange(n)[:, None], np.arange(k), row, column]
+    return xy, scores
+
+
+@lru_cache(maxsize=16)
+def _position_basis(height: int, width: int) -> NDArray[np.float32]:
+    """(H·W, 3): x, y and 1 of every pixel."""
+    y, x = np.mgrid[:height, :width]
+    return np.stack([x.ravel(), y.ravel(), np.ones(height * width)], axis=1).astype(np.float32)
+
+
+def _quarter_offset(heatmaps: Array, peak: Array) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    n, k, height, width = heatmaps.shape
+    row, column = np.divmod(heatmaps.reshape(n, k, height * width).argmax(axis=2), width)
+    xy = np.stack([column, row], axis=2).astype(np.float32)
+    inside = (column > 1) & (column < width - 1) & (row > 1) & (row < height - 1)
+    person, keypoint = np.nonzero(inside)
+    y, x = row[inside], column[inside]
+    slope_x = heatmaps[person, keypoint, y, x + 1] - heatmaps[person, keypoint, y, x - 1]
+    slope_y = heatmaps[person, keypoint, y + 1, x] - heatmaps[person, keypoint, y - 1, x]
+    xy[inside] += 0.25 * np.sign(np.stack([slope_x, slope_y], axis=1))
+    return xy, peak
+
+
+def gaussian_blur(heatmaps: Array, sigma: float) -> NDArray[np.float32]:
+    """Blur (…, H, W) maps, mirrored at the border; each map keeps its own maximum, so scores stay comparable.
+
+    Raises:
+        InvalidInputError: ``sigma`` is not a finite number above 0.
+    """
+    if not (math.isfinite(sigma) and sigma > 0):
+        raise InvalidInputError(f"blur must be a finite standard deviation above 0, got {sigma!r}")
+    height, width = heatmaps.shape[-2:]
+    blurred = _blur_matrix(height, sigma) @ heatmaps @ _blur_matrix(width, sigma).T
+    before, after = heatmaps.max(axis=(-2, -1), keepdims=True), blurred.max(axis=(-2, -1), keepdims=True)
+    scale = np.divide(before, after, out=np.ones_like(after), where=(after > 0) & (before > 0))
+    return np.asarray(blurred * scale, dtype=np.float32)
+
+
+@lru_cache(maxsize=16)
+def _blur_matrix(size: int, sigma: float) -> NDArray[np.float32]:
+    """(size, size) matrix whose rows are Gaussian kernels, reflected at both ends."""
+    radius = math.ceil(3 * sigma)
+    kernel = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
+    matrix = np.zeros((size, size))
+    for target in range(size):
+        source = np.arange(target - radius, target + radius + 1) % (2 * size)
+        np.add.at(matrix[target], np.minimum(source, 2 * size - 1 - source), kernel / kernel.sum())
+    return matrix.astype(np.float32)

@@ -1,0 +1,98 @@
+"""From a person's box to the picture a network reads, and back.
+
+One pixel convention holds everywhere in the SDK: an integer coordinate is the *centre* of a pixel, as in OpenCV and in
+COCO's keypoints. A crop of ``width`` × ``height`` pixels places the centre of the box at ``(width / 2, height / 2)``, and
+heatmap pixel ``h`` stands for input pixel ``stride * h`` (SimpleBaseline's convention, which LPN's official weights were
+trained with).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+PADDING = 1.25
+"""How much a person's box is grown before it is cropped (LPN §4.1, as SimpleBaseline)."""
+
+
+def crop_regions(
+    boxes: Array, input_size: tuple[int, int], padding: float = PADDING
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Grow person boxes to a network's aspect ratio and pad them.
+
+    Args:
+        boxes: (N, 4) xyxy, pixels.
+        input_size: (width, height) of the network's input.
+        padding: factor applied after the aspect ratio is matched.
+
+    Returns:
+        centres (N, 2) and sizes (N, 2), float32, pixels of the source picture. Regions may reach outside the picture.
+    """
+    boxes = np.asarray(boxes, dtype=np.float32).reshape(-1, 4)
+    aspect = input_size[0] / input_size[1]
+    centres = (boxes[:, :2] + boxes[:, 2:]) * 0.5
+    extent = boxes[:, 2:] - boxes[:, :2]
+    width = np.maximum(extent[:, 0], extent[:, 1] * aspect) * padding
+    return centres, np.stack([width, width / aspect], axis=1).astype(np.float32)
+
+
+def crop_matrices(
+    centres: Array, sizes: Array, input_size: tuple[int, int], rotations: Array | None = None
+) -> NDArray[np.float32]:
+    """Affine maps from source pixels to network-input pixels.
+
+    Args:
+        centres: (N, 2) xy.
+        sizes: (N, 2) width and height of the cropped region, both > 0.
+        input_size: (width, height) of the network's input.
+        rotations: (N,) radians, the region's own rotation; none when omitted.
+
+    Returns:
+        (N, 2, 3) float32: ``input_xy = M[:, :, :2] @ source_xy + M[:, :, 2]``.
+    """
+    centres = np.asarray(centres, dtype=np.float64).reshape(-1, 2)
+    out = np.asarray(input_size, dtype=np.float64)
+    scale = out / np.asarray(sizes, dtype=np.float64).reshape(-1, 2)
+    angle = np.zeros(len(centres)) if rotations is None else np.asarray(rotations, dtype=np.float64)
+    cos, sin = np.cos(angle), np.sin(angle)
+    linear = np.stack([np.stack([cos, sin], -1), np.stack([-sin, cos], -1)], axis=1) * scale[:, :, None]
+    offset = out * 0.5 - np.einsum("nij,nj->ni", linear, centres)
+    return np.concatenate([linear, offset[:, :, None]], axis=2).astype(np.float32)
+
+
+def invert_affine(matrices: Array) -> NDArray[np.float32]:
+    """Inverse of (N, 2, 3) affine maps, float32."""
+    matrices = np.asarray(matrices, dtype=np.float64)
+    linear = np.linalg.inv(matrices[:, :, :2])
+    offset = -np.einsum("nij,nj->ni", linear, matrices[:, :, 2])
+    return np.concatenate([linear, offset[:, :, None]], axis=2).astype(np.float32)
+
+
+def apply_affine(matrices: Array, points: Array) -> NDArray[np.float32]:
+    """Map points (N, K, 2) through their affine maps (N, 2, 3): (N, K, 2) float32."""
+    matrices = np.asarray(matrices, dtype=np.float32)
+    mapped = np.einsum("nij,nkj->nki", matrices[:, :, :2], np.asarray(points, dtype=np.float32))
+    return np.asarray(mapped + matrices[:, None, :, 2], dtype=np.float32)
+
+
+def warp_crops(image: Array, matrices: Array, input_size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Cut crops out of one picture with one ``cv2.warpAffine`` each.
+
+    Args:
+        image: (H, W, 3) uint8.
+        matrices: (N, 2, 3) from :func:`crop_matrices`.
+        input_size: (width, height) of the network's input.
+
+    Returns:
+        (N, height, width, 3) uint8; black where the region leaves the picture.
+    """
+    width, height = input_size
+    crops = np.empty((len(matrices), height, width, 3), dtype=np.uint8)
+    for crop, matrix in zip(crops, matrices):
+        cv2.warpAffine(image, matrix, (width, height), dst=crop, flags=cv2.INTER_LINEAR)
+    return crops
