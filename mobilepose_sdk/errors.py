@@ -18,6 +18,10 @@ class InvalidTypeError(MobilePoseError, TypeError):
     """An argument is of a type that is not accepted."""
 
 
+class InvalidIndexError(MobilePoseError, IndexError):
+    """A result has no such person."""
+
+
 class SourceNotFoundError(MobilePoseError, FileNotFoundError):
     """A path, pattern or camera does not exist."""
 

@@ -96,3 +96,28 @@ def warp_crops(image: Array, matrices: Array, input_size: tuple[int, int]) -> ND
     for crop, matrix in zip(crops, matrices):
         cv2.warpAffine(image, matrix, (width, height), dst=crop, flags=cv2.INTER_LINEAR)
     return crops
+
+
+def letterbox(image: Array, input_size: tuple[int, int]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """Shrink or grow a whole picture into the network's input, aspect kept, at the top left, black below or beside.
+
+    Args:
+        image: (H, W, 3) uint8.
+        input_size: (width, height) of the network's input.
+
+    Returns:
+        (height, width, 3) uint8, and the scale (2,) float32 that takes source pixels to input pixels: ``xy * scale``.
+    """
+    height, width = image.shape[:2]
+    factor = min(input_size[0] / width, input_size[1] / height)
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    canvas = np.zeros((input_size[1], input_size[0], 3), dtype=np.uint8)
+    # Averaging keeps small people whole where a picture shrinks; sampling would drop most of their pixels.
+    interpolation = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
+    canvas[: size[1], : size[0]] = cv2.resize(image, size, interpolation=interpolation)
+    return canvas, np.array([size[0] / width, size[1] / height], dtype=np.float32)
+
+
+def as_channels(image: Array, color: str) -> Array:
+    """A BGR picture (…, 3) in the channel order a model reads, ``"bgr"`` or ``"rgb"``; a view."""
+    return image if color == "bgr" else image[..., ::-1]

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable, Sequence
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -10,8 +14,8 @@ from torch import Tensor, nn
 def init_like_resnet(network: nn.Module) -> None:
     """Kaiming-normal convolutions and unit BatchNorms.
 
-    The papers print N(0, 0.001) for every convolution; under BatchNorm and Adam that only makes the first steps wild, so
-    the usual fan-out initialisation is used instead.
+    The papers print N(0, 0.001) for every convolution; under BatchNorm and Adam that only makes the first steps wild,
+    so the usual fan-out initialisation is used instead.
     """
     for module in network.modules():
         if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
@@ -69,7 +73,7 @@ class GlobalContext(nn.Module):
         logits = self.conv_mask(x)
         mask = torch.softmax(logits.flatten(2), dim=2).view_as(logits)
         context = (x * mask).sum(dim=(2, 3), keepdim=True)
-        return x + self.channel_add_conv(context)
+        return x + cast(Tensor, self.channel_add_conv(context))
 
 
 class GroupedTransposedConv(nn.ConvTranspose2d):
@@ -87,7 +91,7 @@ class GroupedTransposedConv(nn.ConvTranspose2d):
         super().__init__(channels_in, channels_out, 4, stride=2, padding=1, groups=channels_out, bias=False)
 
     def phase_kernels(self) -> Tensor:
-        """(4 · channels_in, 1, 3, 3): for each input channel the kernels of output phases (0,0), (0,1), (1,0), (1,1)."""
+        """(4 · channels_in, 1, 3, 3): an input channel's kernels of output phases (0,0), (0,1), (1,0), (1,1)."""
         padded = F.pad(self.weight[:, 0], (0, 1, 0, 1))  # index 4 is a zero row and column
         taps = torch.tensor([[3, 1, 4], [4, 2, 0]], device=padded.device)
         return padded[:, taps[:, None, :, None], taps[None, :, None, :]].flatten(0, 2).unsqueeze(1)
@@ -96,7 +100,7 @@ class GroupedTransposedConv(nn.ConvTranspose2d):
         phases = F.conv2d(x.repeat_interleave(4, dim=1), self.phase_kernels(), padding=1, groups=4 * self.in_channels)
         if self.in_channels != self.out_channels:
             shared = self.in_channels // self.out_channels
-            phases = phases.unflatten(1, (self.out_channels, shared, 4)).sum(dim=2).flatten(1, 2)
+            phases = torch.unflatten(phases, 1, (self.out_channels, shared, 4)).sum(dim=2).flatten(1, 2)
         return F.pixel_shuffle(phases, 2)
 
 
@@ -110,3 +114,74 @@ def grouped_upsample(channels_in: int, channels_out: int) -> list[nn.Module]:
         nn.BatchNorm2d(channels_out),
         nn.ReLU(inplace=True),
     ]
+
+
+class SqueezeExcite(nn.Module):
+    """Channel gates from the global average: 1×1 down, ReLU, 1×1 up, a gate (MobileNetV3's hard sigmoid by default)."""
+
+    def __init__(self, channels: int, squeezed: int, gate: Callable[[Tensor], Tensor] = F.hardsigmoid) -> None:
+        super().__init__()
+        self.gate = gate
+        self.reduce = nn.Conv2d(channels, squeezed, 1)
+        self.expand = nn.Conv2d(squeezed, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to gates (N, C, 1, 1); the caller multiplies."""
+        pooled = x.mean(dim=(2, 3), keepdim=True)
+        return self.gate(self.expand(torch.relu(self.reduce(pooled))))
+
+
+class HighResolutionModule(nn.Module):
+    """HRNet's exchange unit (ELPN §3.1, Fig. 3): parallel branches, then every resolution summed into every other.
+
+    Args:
+        channels: a width a branch, finest first; branch ``i`` runs at 1 / 2^i of the first one's resolution.
+        block: makes one residual block of the given width; a branch has two.
+        outputs: how many resolutions to produce, finest first; all of them by default.
+
+    A list of maps in, a list of maps out. Parameter names are those of the official HRNet.
+    """
+
+    def __init__(self, channels: Sequence[int], block: Callable[[int], nn.Module], outputs: int | None = None) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(nn.Sequential(block(width), block(width)) for width in channels)
+        self.fuse_layers = nn.ModuleList(
+            nn.ModuleList(_exchange(channels, source, target) for source in range(len(channels)))
+            for target in range(len(channels) if outputs is None else outputs)
+        )
+
+    def forward(self, maps: list[Tensor]) -> list[Tensor]:
+        maps = [branch(x) for branch, x in zip(self.branches, maps, strict=True)]
+        return [torch.relu(self._fuse(layers, maps)) for layers in self.fuse_layers]
+
+    @staticmethod
+    def _fuse(layers: nn.Module, maps: list[Tensor]) -> Tensor:
+        assert isinstance(layers, nn.ModuleList)
+        resized: list[Tensor] = [layer(x) for layer, x in zip(layers, maps, strict=True)]
+        return functools.reduce(torch.Tensor.add, resized)
+
+
+def high_resolution_stage(
+    channels: Sequence[int], block: Callable[[int], nn.Module], modules: int, last_outputs: int | None = None
+) -> nn.Sequential:
+    """Exchange units in a row; the last may produce fewer resolutions, ``last_outputs``."""
+    outputs = [None] * (modules - 1) + [last_outputs]
+    return nn.Sequential(*(HighResolutionModule(channels, block, outputs=number) for number in outputs))
+
+
+def _exchange(channels: Sequence[int], source: int, target: int) -> nn.Module:
+    """Bring branch ``source`` to the width and resolution of ``target``: up by 1×1 and nearest, down by strided 3×3."""
+    if source == target:
+        return nn.Identity()
+    if source > target:
+        return nn.Sequential(
+            nn.Conv2d(channels[source], channels[target], 1, bias=False),
+            nn.BatchNorm2d(channels[target]),
+            nn.Upsample(scale_factor=2 ** (source - target), mode="nearest"),
+        )
+    steps = []
+    for step in range(source + 1, target + 1):
+        width = channels[target] if step == target else channels[source]
+        layers = [nn.Conv2d(channels[source], width, 3, 2, 1, bias=False), nn.BatchNorm2d(width)]
+        steps.append(nn.Sequential(*layers, *([] if step == target else [nn.ReLU(inplace=True)])))
+    return nn.Sequential(*steps)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import Dataset, Sampler
 
 from converters.training.augmentation import Augmentation, change_colour, half_body_box, jitter_region
 from converters.training.pictures import PicturePack
+from converters.training.samples import ShuffledSamples
 from mobilepose_sdk.preprocessing import apply_affine, crop_matrices, crop_regions, warp_crops
 from mobilepose_sdk.skeleton import COCO_17
 
@@ -47,7 +46,7 @@ def read_people(annotation_file: Path, source: str | None = None, fewest: int = 
     return annotations, people
 
 
-class PoseSamples(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]):
+class PoseSamples(ShuffledSamples[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]):
     """Augmented crops of people.
 
     Item: crop (3, H, W) uint8 BGR, heatmap coordinates (K, 2) float32, weights (K,) float32.
@@ -57,23 +56,13 @@ class PoseSamples(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]):
         self, annotation_file: Path, pictures: Path, input_size: tuple[int, int], augmentation: Augmentation, seed: int
     ) -> None:
         annotations, self.people = read_people(annotation_file)
+        super().__init__(len(self.people), seed)
         self.pack = PicturePack(annotations, pictures)
         self.input_size = input_size
         self.augmentation = augmentation
-        self.seed = seed
-        self._epoch = -1
-        self._order: NDArray[np.intp] = np.empty(0, dtype=np.intp)
 
-    def __len__(self) -> int:
-        return len(self.people)
-
-    def __getitem__(self, draw: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """``draw`` numbers the samples of the whole run: the same number gives the same crop."""
-        epoch, position = divmod(draw, len(self.people))
-        if epoch != self._epoch:
-            self._epoch, self._order = epoch, np.random.default_rng((self.seed, epoch)).permutation(len(self.people))
-        rng = np.random.default_rng((self.seed, draw, 1))
-        crop, xy, weights = self.augmented(self.people[self._order[position]], rng)
+    def sample(self, index: int, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        crop, xy, weights = self.augmented(self.people[index], rng)
         return torch.from_numpy(crop.transpose(2, 0, 1).copy()), torch.from_numpy(xy), torch.from_numpy(weights)
 
     def augmented(
@@ -98,15 +87,3 @@ class PoseSamples(Dataset[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]):
         inside = ((xy >= 0) & (xy <= (width - 1, height - 1))).all(axis=1)
         return change_colour(crop, self.augmentation, rng), xy / STRIDE, weights * inside
 
-
-class Consecutive(Sampler[int]):
-    """Sample numbers ``start … stop-1``: a resumed run goes on where it stopped."""
-
-    def __init__(self, start: int, stop: int) -> None:
-        self.range = range(start, stop)
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self.range)
-
-    def __len__(self) -> int:
-        return len(self.range)

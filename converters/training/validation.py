@@ -1,9 +1,11 @@
-"""The two figures of dev.json for a torch network, with the SDK's own preparation, decoding and metrics."""
+"""The figures of dev.json for a torch network, with the SDK's own preparation, decoding and metrics."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,18 +13,30 @@ from numpy.typing import NDArray
 
 from converters.training.people import STRIDE, read_people
 from converters.training.pictures import PicturePack
+from mobilepose_sdk.decoding.centres import decode_centres
 from mobilepose_sdk.decoding.heatmaps import decode
+from mobilepose_sdk.detection_metrics import PicturePeople, detection_curve, split_people
 from mobilepose_sdk.metrics import coco_average_precision, pck
-from mobilepose_sdk.preprocessing import apply_affine, crop_matrices, crop_regions, invert_affine, warp_crops
+from mobilepose_sdk.preprocessing import (
+    apply_affine,
+    crop_matrices,
+    crop_regions,
+    invert_affine,
+    letterbox,
+    warp_crops,
+)
 
+Array = NDArray[Any]
+PCK_SOURCE, AP_SOURCE = "lsp", "coco2017_train2017"
+"""The parts of dev.json that the two quoted figures are measured on."""
 Network = Callable[[torch.Tensor], torch.Tensor]
 """(N, 3, H, W) uint8 BGR crops to (N, K, H/4, W/4) heatmaps."""
 
 
-class Validation:
+class PoseValidation:
     """PCK@0.2 on the pictures of one source and AP on those of another, given boxes, single pass."""
 
-    def __init__(self, folder: Path, pck_source: str = "lsp", ap_source: str = "coco2017_train2017") -> None:
+    def __init__(self, folder: Path, pck_source: str = PCK_SOURCE, ap_source: str = AP_SOURCE) -> None:
         self.annotations, self.pck_people = read_people(folder / "dev.json", pck_source, fewest=1)
         self.ap_people = read_people(folder / "dev.json", ap_source, fewest=1)[1]
         self.pack = PicturePack(self.annotations, folder / "images")
@@ -61,3 +75,27 @@ class Validation:
         ]
         ap = coco_average_precision(self.annotations, results, self.ap_images)["AP"]
         return {"pck": pck(keypoints[:split], truth, labelled).value, "ap": ap}
+
+
+class DetectionValidation:
+    """Average precision, recall and precision at IoU 0.5 on pictures whose people are all annotated."""
+
+    def __init__(self, folder: Path, smallest: float = 0.05) -> None:
+        annotations = json.loads((folder / "dev.json").read_text(encoding="utf-8"))
+        self.pack = PicturePack(annotations, folder / "images")
+        self.images = [image for image in annotations["images"] if image["all_people_annotated"]]
+        self.truth = {
+            image["id"]: split_people(annotations["annotations"], image, smallest) for image in self.images
+        }
+
+    def __call__(self, network: Callable[[Array], Array], input_size: tuple[int, int]) -> dict[str, float]:
+        """Figures of a network that takes one (H, W, 3) uint8 picture and returns its (5, h, w) output."""
+        pictures = []
+        for image in self.images:
+            picture, scale = letterbox(self.pack[image["id"]], input_size)
+            boxes, scores = decode_centres(network(picture), stride=8, min_score=0.03)
+            people, ignored = self.truth[image["id"]]
+            pictures.append(PicturePeople(people, ignored, boxes / np.tile(scale, 2), scores))
+        curve = detection_curve(pictures)
+        precision, recall = curve.at(curve.best_threshold())
+        return {"ap50": curve.average_precision, "precision": precision, "recall": recall}

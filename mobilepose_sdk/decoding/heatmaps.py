@@ -39,11 +39,12 @@ def decode(
     heatmaps = np.asarray(heatmaps, dtype=np.float32)
     if heatmaps.ndim != 4 or 0 in heatmaps.shape[2:]:
         raise InvalidInputError(f"heatmaps must be (N, K, H, W) with H, W > 0, got shape {heatmaps.shape}")
+    peak = heatmaps.max(axis=(2, 3))
+    if not (np.isfinite(peak).all() and np.isfinite(heatmaps.min(initial=0))):
+        raise InvalidInputError("heatmaps hold NaN or infinity: the model's weights or its input are broken")
     if blur is not None:
         heatmaps = gaussian_blur(heatmaps, blur)
-    peak = heatmaps.max(axis=(2, 3))
-    if not np.isfinite(peak).all():
-        raise InvalidInputError("heatmaps hold NaN or infinity: the model's weights or its input are broken")
+        peak = heatmaps.max(axis=(2, 3))
     if method == "soft-argmax":
         return _soft_argmax(heatmaps, peak, beta)
     if method == "quarter-offset":
@@ -55,9 +56,12 @@ def _soft_argmax(heatmaps: Array, peak: Array, beta: float) -> tuple[NDArray[np.
     if not (math.isfinite(beta) and beta >= 0):
         raise InvalidInputError(f"beta must be a finite number of at least 0, got {beta!r}")
     n, k, height, width = heatmaps.shape
+    # As float32 a huge beta is infinite; times a difference of 0 that is NaN, as 0 is times an infinite difference.
+    limits = np.finfo(np.float32)
+    sharpness = np.float32(min(max(beta, limits.tiny), limits.max))
     with np.errstate(over="ignore", under="ignore"):
         weights = np.subtract(heatmaps, peak[:, :, None, None])
-        np.multiply(weights, np.float32(beta), out=weights)
+        np.multiply(weights, sharpness, out=weights)
         np.exp(weights, out=weights)
     # One product gives Σw·x, Σw·y and Σw: the maps are read once.
     moments = weights.reshape(n * k, height * width) @ _position_basis(height, width)
@@ -88,7 +92,9 @@ def _quarter_offset(heatmaps: Array, peak: Array) -> tuple[NDArray[np.float32], 
 
 
 def gaussian_blur(heatmaps: Array, sigma: float) -> NDArray[np.float32]:
-    """Blur (…, H, W) maps, mirrored at the border; each map keeps its own maximum, so scores stay comparable.
+    """Blur (…, H, W) maps, mirrored at the border, up to three standard deviations away.
+
+    Each map with a positive maximum, before and after, keeps its own, so scores stay comparable.
 
     Raises:
         InvalidInputError: ``sigma`` is not a finite number above 0.

@@ -1,0 +1,124 @@
+"""``prebuilt/<model>/``: weights to model files to measured card. Every file there comes out of this module."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from converters import quantization, to_openvino
+from converters.catalogue import Design
+from converters.complexity import count_macs, count_parameters
+from converters.training.validation import AP_SOURCE, PCK_SOURCE
+from mobilepose_sdk.detection import PersonDetector
+from mobilepose_sdk.estimator import PoseEstimator
+from mobilepose_sdk.evaluation import evaluate_detector, evaluate_poses
+from mobilepose_sdk.models import ModelCard, ModelFile
+
+log = logging.getLogger(__name__)
+PREBUILT = Path("prebuilt")
+LICENCE = "Apache-2.0"
+POSE_DECODER = {"method": "soft-argmax", "beta": 160.0}
+
+
+def save_weights(network: nn.Module, folder: Path, training: dict[str, Any]) -> Path:
+    """Write ``weights.safetensors`` (fp16) and, beside it, ``training.json``: what the weights were made from."""
+    folder.mkdir(parents=True, exist_ok=True)
+    half = {k: v.half() if v.is_floating_point() else v for k, v in network.state_dict().items()}
+    save_file({name: tensor.contiguous() for name, tensor in half.items()}, folder / "weights.safetensors")
+    (folder / "training.json").write_text(json.dumps(training, indent=2) + "\n", encoding="utf-8")
+    return folder / "weights.safetensors"
+
+
+def load_weights(design: Design, folder: Path) -> nn.Module:
+    """The design's network with the folder's weights, in evaluation mode, float32."""
+    network = design.network()
+    state = load_file(folder / "weights.safetensors")
+    network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
+    return network.eval()
+
+
+def build(design: Design, data: Path, folder: Path | None = None) -> ModelCard:
+    """Make a model's OpenVINO files and its card from its ``weights.safetensors``.
+
+    Args:
+        design: which model.
+        data: folder with ``train.json`` (calibration) and ``dev.json`` (the card's figures).
+        folder: the model's folder; ``prebuilt/<name>`` when omitted.
+    """
+    folder = folder or PREBUILT / design.name
+    network = load_weights(design, folder)
+    floating = to_openvino.convert(network, design.input_size)
+    files = {"fp16": to_openvino.save(floating, folder, "fp16")}
+    inputs = quantization.calibration_inputs(data, design.kind, design.input_size)
+    files["int8"] = to_openvino.save(quantization.quantize(floating, inputs), folder, "int8")
+    card = ModelCard(
+        name=design.name,
+        kind=design.kind,
+        summary=design.summary,
+        paper=design.paper,
+        licence=LICENCE,
+        input_size=design.input_size,
+        color=design.color,
+        stride=design.stride,
+        skeleton="coco-17" if design.kind == "pose" else "",
+        decoder=POSE_DECODER if design.kind == "pose" else {},
+        min_score=0.0 if design.kind == "pose" else 0.3,
+        parameters=count_parameters(network),
+        macs=count_macs(network, design.input_size),
+        training=json.loads((folder / "training.json").read_text(encoding="utf-8")),
+        quantization={"method": "NNCF post-training, mixed preset", "pictures": len(inputs)},
+        files={"openvino": {precision: _listed(files[precision], folder) for precision in ("int8", "fp16")}},
+        folder=folder,
+    )
+    write_card(card)
+    return measure(card, data)
+
+
+def measure(card: ModelCard, data: Path) -> ModelCard:
+    """Measure every file of a card on ``dev.json`` and write the figures, and a detector's threshold, into it."""
+    accuracy: dict[str, dict[str, float]] = {}
+    min_score = card.min_score
+    for precision in card.files["openvino"]:
+        if card.kind == "pose":
+            with PoseEstimator(card.folder, precision=precision, detector=None) as estimator:
+                by_source = evaluate_poses(estimator, data / "dev.json", data / "images").figures
+            figures = {"PCK@0.2": by_source[PCK_SOURCE]["PCK@0.2"], "AP": by_source[AP_SOURCE]["AP"]}
+        else:
+            detector = PersonDetector(card.folder, precision=precision, min_score=0.03)
+            curve = evaluate_detector(detector, data / "dev.json", data / "images")
+            min_score = round(curve.best_threshold(), 2) if precision == "int8" else min_score
+            reached = curve.at(min_score)
+            figures = {"AP50": curve.average_precision, "precision": reached[0], "recall": reached[1]}
+        accuracy[f"openvino-{precision}"] = {name: round(value, 4) for name, value in figures.items()}
+        log.info("%s openvino %s: %s", card.name, precision, accuracy[f"openvino-{precision}"])
+    measured = ModelCard(**{**_fields(card), "accuracy": accuracy, "min_score": min_score})
+    write_card(measured)
+    return measured
+
+
+def write_card(card: ModelCard) -> None:
+    """``card.json`` for programs, ``README.md`` for people."""
+    entries = asdict(card)
+    del entries["folder"]
+    (card.folder / "card.json").write_text(json.dumps(entries, indent=2) + "\n", encoding="utf-8")
+
+
+def _fields(card: ModelCard) -> dict[str, Any]:
+    return {name: getattr(card, name) for name in card.__dataclass_fields__}
+
+
+def _listed(paths: list[Path], folder: Path) -> list[ModelFile]:
+    return [
+        ModelFile(
+            path.relative_to(folder).as_posix(), path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest()
+        )
+        for path in paths
+    ]

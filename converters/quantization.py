@@ -1,0 +1,56 @@
+"""INT8 by NNCF's post-training quantization, calibrated on real training pictures as the SDK would prepare them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import nncf
+import numpy as np
+import openvino
+from numpy.typing import NDArray
+
+from converters.training.people import read_people
+from converters.training.pictures import PicturePack
+from mobilepose_sdk.models import Kind
+from mobilepose_sdk.preprocessing import crop_matrices, crop_regions, letterbox, warp_crops
+
+CALIBRATION_COUNT = 320
+
+
+def calibration_inputs(
+    data: Path, kind: Kind, input_size: tuple[int, int], count: int = CALIBRATION_COUNT, seed: int = 0
+) -> list[NDArray[np.uint8]]:
+    """``count`` inputs (1, H, W, 3) uint8: crops of annotated people, or whole pictures for a detector."""
+    rng = np.random.default_rng(seed)
+    if kind == "detector":
+        annotations = json.loads((data / "train.json").read_text(encoding="utf-8"))
+        ids = [image["id"] for image in annotations["images"] if image["all_people_annotated"]]
+        pack = PicturePack(annotations, data / "images")
+        chosen = rng.choice(ids, count, replace=False)
+        return [letterbox(pack[int(image_id)], input_size)[0][None] for image_id in chosen]
+    annotations, people = read_people(data / "train.json")
+    pack = PicturePack(annotations, data / "images")
+    picked = [people[int(index)] for index in rng.choice(len(people), count, replace=False)]
+    matrices = crop_matrices(*crop_regions(np.stack([p.box for p in picked]), input_size), input_size)
+    return [warp_crops(pack[p.image_id], matrix[None], input_size) for p, matrix in zip(picked, matrices)]
+
+
+def quantize(
+    model: openvino.Model, inputs: list[NDArray[np.uint8]], keep_float: tuple[str, ...] = ()
+) -> openvino.Model:
+    """INT8 copy of a model.
+
+    Args:
+        model: floating-point IR of batch 1.
+        inputs: calibration inputs, each (1, H, W, 3) uint8.
+        keep_float: regular expressions of node names that stay floating because quantizing them costs accuracy.
+    """
+    return nncf.quantize(
+        model,
+        nncf.Dataset(inputs),
+        subset_size=len(inputs),
+        preset=nncf.QuantizationPreset.MIXED,
+        fast_bias_correction=False,
+        ignored_scope=nncf.IgnoredScope(patterns=list(keep_float)) if keep_float else None,
+    )

@@ -1,0 +1,203 @@
+"""One resumable training run in one folder, whatever the task."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from converters.training.samples import Consecutive, ShuffledSamples
+from converters.training.schedule import AveragedWeights, Budget, cosine_rate
+
+log = logging.getLogger(__name__)
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+REPORT_EVERY = 0.5
+EVALUATE_EVERY = 6.0
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of the run at one input size.
+
+    Attributes:
+        input_size: (width, height) the network sees.
+        until: share of the budget at which the stage ends.
+    """
+
+    input_size: tuple[int, int]
+    until: float
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is optimised, whatever it learns.
+
+    Small stages come first: a quarter of the pixels costs a quarter of the time, and accuracy is limited by how many
+    samples a run sees.
+    """
+
+    stages: tuple[Stage, ...]
+    batch: int = 32
+    peak_rate: float = 2e-3
+    weight_decay: float = 1e-4
+    clip: float = 5.0
+    seed: int = 0
+
+
+class Task(Protocol):
+    """What a network learns: its samples, its loss and the figures it is judged by.
+
+    Attributes:
+        judged_by: the figures whose sum the best weights maximise.
+    """
+
+    @property
+    def judged_by(self) -> tuple[str, ...]: ...
+
+    def samples(self, stage: Stage, seed: int) -> ShuffledSamples[tuple[Tensor, ...]]:
+        """Augmented samples whose first tensor is the (3, H, W) uint8 picture."""
+
+    def loss(self, outputs: Tensor, truth: tuple[Tensor, ...]) -> Tensor:
+        """Loss of a batch; ``truth`` is the sample's tensors after the picture."""
+
+    def figures(self, network: nn.Module, stage: Stage) -> dict[str, float]:
+        """Validation figures of a network that takes pictures of the sample's form."""
+
+
+class Normalised(nn.Module):
+    """uint8 pictures in, with ImageNet's mean and deviation applied to the channels as they come (LPN's convention)."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1) * 255)
+        self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1) * 255)
+
+    def forward(self, pictures: Tensor) -> Any:
+        return self.network((pictures.float() - self.mean) / self.std)
+
+
+class Training:
+    """Trains a network on a task; the run's folder holds ``state.pt``, ``log.jsonl`` and ``best.pt``.
+
+    Args:
+        network: takes normalised (N, 3, H, W).
+        task: see :class:`Task`.
+        recipe: see :class:`Recipe`.
+        budget: when to stop.
+        run: folder of the run; one that holds a ``state.pt`` is resumed.
+    """
+
+    def __init__(self, network: nn.Module, task: Task, recipe: Recipe, budget: Budget, run: Path) -> None:
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.network = network.to(self.device, memory_format=torch.channels_last)
+        self.average = AveragedWeights(self.network)
+        self.optimizer = torch.optim.AdamW(
+            self.network.parameters(), lr=recipe.peak_rate, weight_decay=recipe.weight_decay, fused=True
+        )
+        self.task, self.recipe, self.budget, self.run = task, recipe, budget, run
+        self.samples, self.minutes, self.best = 0, 0.0, -1.0
+        run.mkdir(parents=True, exist_ok=True)
+        if (run / "state.pt").exists():
+            self._load()
+
+    @property
+    def spent(self) -> float:
+        return self.budget.spent(self.samples, self.minutes)
+
+    def fit(self) -> Path:
+        """Train until the budget is spent; returns the path of the best weights at the last stage's size."""
+        while self.spent < 1:
+            self._run_stage(next(stage for stage in self.recipe.stages if self.spent < stage.until))
+        return self.run / "best.pt"
+
+    def _run_stage(self, stage: Stage) -> None:
+        log.info("%s from sample %d", stage, self.samples)
+        loader = DataLoader(
+            self.task.samples(stage, self.recipe.seed),
+            batch_size=self.recipe.batch,
+            sampler=Consecutive(self.samples),
+            num_workers=1 if self.device.type == "cpu" else 12,
+            prefetch_factor=4,
+        )
+        model = Normalised(self.network).to(self.device)
+        started, began = time.monotonic(), (self.minutes, self.samples)
+        reported = evaluated = self.minutes
+        total = 0.0
+        for step, batch in enumerate(loader, 1):
+            total += self._step(model, [part.to(self.device, non_blocking=True) for part in batch])
+            self.samples += len(batch[0])
+            self.minutes = began[0] + (time.monotonic() - started) / 60
+            done = self.spent >= stage.until
+            if self.minutes - reported > REPORT_EVERY:
+                self._report((self.samples - began[1]) / (self.minutes - began[0]) / 60, total / step)
+                reported = self.minutes
+            if done or self.minutes - evaluated > EVALUATE_EVERY:
+                self._evaluate(stage, total / step)
+                evaluated = self.minutes
+            if done:
+                return
+
+    def _step(self, model: nn.Module, batch: list[Tensor]) -> float:
+        for group in self.optimizer.param_groups:
+            group["lr"] = cosine_rate(self.spent, self.recipe.peak_rate)
+        model.train()
+        pictures = batch[0].contiguous(memory_format=torch.channels_last)
+        with torch.autocast(self.device.type, torch.bfloat16):
+            outputs = model(pictures)
+        loss = self.task.loss(outputs.float(), tuple(batch[1:]))
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip)
+        self.optimizer.step()
+        self.average.update(self.network)
+        return float(loss.detach())
+
+    def _report(self, rate: float, loss: float) -> None:
+        left = self.minutes / max(self.spent, 1e-9) * (1 - self.spent)
+        lr = self.optimizer.param_groups[0]["lr"]
+        log.info("%7d samples %6.1f /s  loss %.3f  rate %.1e  %.0f min left", self.samples, rate, loss, lr, left)
+
+    def _evaluate(self, stage: Stage, loss: float) -> None:
+        figures = self.task.figures(Normalised(self.average.network).to(self.device), stage)
+        entry = {"samples": self.samples, "minutes": round(self.minutes, 2), "loss": round(loss, 4)}
+        entry |= {"input": list(stage.input_size), **{key: round(value, 4) for key, value in figures.items()}}
+        with open(self.run / "log.jsonl", "a", encoding="utf-8") as out:
+            out.write(json.dumps(entry) + "\n")
+        log.info("dev.json: %s", "  ".join(f"{key} {value:.3f}" for key, value in figures.items()))
+        score = sum(figures[name] for name in self.task.judged_by)
+        if stage.input_size == self.recipe.stages[-1].input_size and score > self.best:
+            self.best = score
+            torch.save(self.average.network.state_dict(), self.run / "best.pt")
+        self._save()
+
+    def _save(self) -> None:
+        state = {
+            "network": self.network.state_dict(),
+            "average": self.average.network.state_dict(),
+            "updates": self.average.updates,
+            "optimizer": self.optimizer.state_dict(),
+            "samples": self.samples,
+            "minutes": self.minutes,
+            "best": self.best,
+            "recipe": asdict(self.recipe),
+        }
+        torch.save(state, self.run / "state.tmp")
+        (self.run / "state.tmp").replace(self.run / "state.pt")  # a killed run never leaves half a checkpoint
+
+    def _load(self) -> None:
+        state = torch.load(self.run / "state.pt", map_location=self.device, weights_only=True)
+        self.network.load_state_dict(state["network"])
+        self.average.network.load_state_dict(state["average"])
+        self.average.updates = state["updates"]
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.samples, self.minutes, self.best = state["samples"], state["minutes"], state["best"]
+        log.info("resumed %s at %d samples, %.1f minutes", self.run, self.samples, self.minutes)

@@ -1,0 +1,162 @@
+"""Model cards: what each packaged model is, what it was made from, and the files it consists of."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from mobilepose_sdk.errors import InvalidInputError, ModelFileError, ModelNotFoundError
+
+Kind = Literal["pose", "detector"]
+DEFAULT_POSE_MODEL = "lpn-50"
+DEFAULT_DETECTOR = "person-detector"
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """One file of a model: its path within the model's folder, its size in bytes and its sha256."""
+
+    path: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a model is.
+
+    Attributes:
+        name: what ``PoseEstimator`` is called with.
+        kind: ``"pose"`` or ``"detector"``.
+        summary: one line.
+        paper: where the network comes from.
+        licence: of the weights.
+        input_size: (width, height), pixels.
+        color: channel order of the uint8 NHWC input, ``"bgr"`` or ``"rgb"``.
+        stride: input pixels per output-map pixel.
+        skeleton: name of the keypoint layout; empty for a detector.
+        decoder: default decoder of a pose model, keyword arguments of ``decoding.heatmaps.decode``.
+        padding: how much a person's box is grown before it is cropped.
+        min_score: a detector's default score threshold.
+        parameters: trained numbers.
+        macs: multiply-accumulates of one input.
+        precisions: by runtime, most recommended first.
+        training: data with terms, command, seed, time.
+        quantization: how the INT8 files were made.
+        accuracy: measured figures, by ``runtime-precision``.
+        files: by runtime and precision.
+        folder: where the files lie.
+    """
+
+    name: str
+    kind: Kind
+    summary: str
+    paper: str
+    licence: str
+    input_size: tuple[int, int]
+    color: Literal["bgr", "rgb"]
+    stride: int
+    parameters: int
+    macs: int
+    skeleton: str = ""
+    decoder: dict[str, Any] = field(default_factory=dict)
+    padding: float = 1.25
+    min_score: float = 0.0
+    training: dict[str, Any] = field(default_factory=dict)
+    quantization: dict[str, Any] = field(default_factory=dict)
+    accuracy: dict[str, dict[str, float]] = field(default_factory=dict)
+    files: dict[str, dict[str, list[ModelFile]]] = field(default_factory=dict)
+    folder: Path = Path()
+
+    @property
+    def precisions(self) -> dict[str, list[str]]:
+        return {runtime: list(files) for runtime, files in self.files.items()}
+
+    def verified_files(self, runtime: str, precision: str) -> list[Path]:
+        """Paths of a precision's files, each checked against the card's sha256.
+
+        Raises:
+            ModelNotFoundError: the model has no such runtime or precision.
+            ModelFileError: a file is missing or was altered.
+        """
+        try:
+            files = self.files[runtime][precision]
+        except KeyError:
+            raise ModelNotFoundError(
+                f"{self.name} has no {precision!r} files for runtime {runtime!r}; it has {self.precisions}"
+            ) from None
+        return [self._verified(file) for file in files]
+
+    def _verified(self, file: ModelFile) -> Path:
+        path = self.folder / file.path
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise ModelFileError(f"model file {path} cannot be read ({error}); reinstall mobilepose-sdk") from error
+        if hashlib.sha256(content).hexdigest() != file.sha256:
+            raise ModelFileError(
+                f"model file {path} was altered: its sha256 is not the one in card.json "
+                f"({len(content)} bytes, {file.bytes} expected); reinstall mobilepose-sdk"
+            )
+        return path
+
+    @classmethod
+    def read(cls, folder: Path) -> ModelCard:
+        """The card of a model folder.
+
+        Raises:
+            ModelFileError: there is no ``card.json``, or it is not a card.
+        """
+        path = folder / "card.json"
+        try:
+            entries = json.loads(path.read_text(encoding="utf-8"))
+            files = {
+                runtime: {precision: [ModelFile(**file) for file in listed] for precision, listed in by.items()}
+                for runtime, by in entries.pop("files").items()
+            }
+            entries["input_size"] = tuple(entries["input_size"])
+            return cls(**entries, files=files, folder=folder)
+        except OSError as error:
+            raise ModelFileError(f"no readable model card at {path} ({error})") from error
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise ModelFileError(f"{path} is not a model card of this version: {error!r}") from error
+
+
+def prebuilt_folder() -> Path:
+    """Where the packaged models lie: inside the installed package, or beside it in a checkout."""
+    package = Path(__file__).resolve().parent
+    inside = package / "prebuilt"
+    return inside if inside.is_dir() else package.parent / "prebuilt"
+
+
+@cache
+def _catalogue() -> dict[str, ModelCard]:
+    folders = sorted(path.parent for path in prebuilt_folder().glob("*/card.json"))
+    return {card.name: card for card in map(ModelCard.read, folders)}
+
+
+def list_models() -> list[ModelCard]:
+    """The packaged models, by name."""
+    return list(_catalogue().values())
+
+
+def find_model(model: str | Path, kind: Kind) -> ModelCard:
+    """The card of a packaged model, or of a model folder.
+
+    Raises:
+        ModelNotFoundError: no packaged model of that name, nor a folder with a card.
+        InvalidInputError: the model is of another kind.
+    """
+    card = _catalogue().get(str(model))
+    if card is None:
+        if not Path(model).is_dir():
+            names = ", ".join(name for name, known in _catalogue().items() if known.kind == kind)
+            raise ModelNotFoundError(f"no {kind} model {str(model)!r}; packaged: {names}; or give a model folder")
+        card = ModelCard.read(Path(model))
+    if card.kind != kind:
+        raise InvalidInputError(f"{card.name} is a {card.kind} model; a {kind} model is needed here")
+    return card
