@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,8 @@ from torch import nn
 from converters import quantization, to_openvino
 from converters.catalogue import Design
 from converters.complexity import count_macs, count_parameters
+from converters.model_card import markdown
+from converters.sources import SOURCES
 from converters.training.validation import AP_SOURCE, PCK_SOURCE
 from mobilepose_sdk.detection import PersonDetector
 from mobilepose_sdk.estimator import PoseEstimator
@@ -35,6 +39,23 @@ def save_weights(network: nn.Module, folder: Path, training: dict[str, Any]) -> 
     save_file({name: tensor.contiguous() for name, tensor in half.items()}, folder / "weights.safetensors")
     (folder / "training.json").write_text(json.dumps(training, indent=2) + "\n", encoding="utf-8")
     return folder / "weights.safetensors"
+
+
+def training_facts(design: Design, run: Path, data: Path) -> dict[str, Any]:
+    """What a run's weights were made from: data with terms, command, seed, samples, minutes and learning curve."""
+    curve = [json.loads(line) for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    annotations = json.loads((data / "train.json").read_text(encoding="utf-8"))
+    used = [i for i in annotations["images"] if design.kind == "pose" or i["all_people_annotated"]]
+    counts = Counter(image["source"] for image in used)
+    return {
+        "command": f"python -m converters train {design.name} --data DATA --minutes {math.ceil(curve[-1]['minutes'])}",
+        "seed": design.recipe.seed,
+        "samples": curve[-1]["samples"],
+        "minutes": curve[-1]["minutes"],
+        "machine": "2 CPU cores",
+        "data": {source: {"pictures": n, **SOURCES.get(source, {})} for source, n in sorted(counts.items())},
+        "curve": curve,
+    }
 
 
 def load_weights(design: Design, folder: Path) -> nn.Module:
@@ -109,6 +130,7 @@ def write_card(card: ModelCard) -> None:
     entries = asdict(card)
     del entries["folder"]
     (card.folder / "card.json").write_text(json.dumps(entries, indent=2) + "\n", encoding="utf-8")
+    (card.folder / "README.md").write_text(markdown(card), encoding="utf-8")
 
 
 def _fields(card: ModelCard) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from mobilepose_sdk.errors import InvalidInputError
 
 Array = NDArray[Any]
+SMALLEST_SIDE, LARGEST_SIDE = 1e-6, 1e9
+"""Pixels. Beyond these a crop's matrix overflows."""
 
 
 def iou_matrix(first: Array, second: Array) -> NDArray[np.float32]:
@@ -20,7 +22,7 @@ def iou_matrix(first: Array, second: Array) -> NDArray[np.float32]:
     high = np.minimum(first[:, None, 2:], second[None, :, 2:])
     overlap = np.prod(np.clip(high - low, 0, None), axis=2)
     union = box_areas(first)[:, None] + box_areas(second)[None] - overlap
-    return np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0)
+    return np.asarray(np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0), dtype=np.float32)
 
 
 def box_areas(boxes: Array) -> NDArray[np.float32]:
@@ -47,10 +49,12 @@ def checked_boxes(boxes: Any, image_size: tuple[int, int]) -> NDArray[np.float32
         image_size: (width, height) of the picture.
 
     Raises:
-        InvalidInputError: another shape, NaN or infinity, no area, or wholly outside the picture.
+        InvalidInputError: another shape, NaN or infinity, no area, sides beyond all reason, or wholly outside the
+            picture.
     """
     try:
-        array = np.asarray(boxes, dtype=np.float32)
+        with np.errstate(over="ignore"):
+            array = np.asarray(boxes, dtype=np.float32)
     except (TypeError, ValueError) as error:
         raise InvalidInputError(f"boxes must be numbers of shape (N, 4), xyxy: {error}") from error
     if array.size == 0:
@@ -58,9 +62,14 @@ def checked_boxes(boxes: Any, image_size: tuple[int, int]) -> NDArray[np.float32
     if array.ndim != 2 or array.shape[1] != 4:
         raise InvalidInputError(f"boxes must have shape (N, 4), xyxy, got {array.shape}; one box is [[x1, y1, x2, y2]]")
     width, height = image_size
+    with np.errstate(over="ignore", invalid="ignore"):
+        sides = array[:, 2:] - array[:, :2]
     wrong = {
         "hold NaN or infinity": ~np.isfinite(array).all(axis=1),
-        "have no area (xyxy is x1, y1, x2, y2 with x2 > x1 and y2 > y1)": (array[:, 2:] <= array[:, :2]).any(axis=1),
+        "have no area (xyxy is x1, y1, x2, y2 with x2 > x1 and y2 > y1)": (sides <= 0).any(axis=1),
+        f"have a side under {SMALLEST_SIDE:g} or over {LARGEST_SIDE:g} pixels": (
+            ((sides < SMALLEST_SIDE) | (sides > LARGEST_SIDE)).any(axis=1)
+        ),
         f"lie wholly outside the {width}×{height} picture": (
             (array[:, 2:] <= 0).any(axis=1) | (array[:, 0] >= width) | (array[:, 1] >= height)
         ),

@@ -17,17 +17,17 @@ from mobilepose_sdk.decoding.nms import METHODS as NMS_METHODS
 from mobilepose_sdk.decoding.nms import Method as NMSMethod
 from mobilepose_sdk.decoding.nms import oks_nms
 from mobilepose_sdk.detection import PersonDetector
-from mobilepose_sdk.errors import InvalidInputError, InvalidTypeError
-from mobilepose_sdk.models import DEFAULT_DETECTOR, DEFAULT_POSE_MODEL, find_model
+from mobilepose_sdk.errors import InvalidInputError, InvalidTypeError, MobilePoseError, ModelFileError
+from mobilepose_sdk.models import DEFAULT_DETECTOR, DEFAULT_POSE_MODEL, ModelCard, find_model
 from mobilepose_sdk.pipelines.top_down import TopDown, person_scores
 from mobilepose_sdk.results import PoseResult
-from mobilepose_sdk.skeleton import SKELETONS
+from mobilepose_sdk.skeleton import SKELETONS, Skeleton
 from mobilepose_sdk.sources import ColorOrder, PictureSource, read_picture
 
 Array = NDArray[Any]
 Detector = Callable[[Array], Any]
 """Takes a (H, W, 3) uint8 BGR picture; returns xyxy boxes (N, 4), or such boxes and their scores (N,)."""
-DUPLICATE_OKS = 0.9
+DUPLICATE_OKS = 0.7
 """Two detections whose poses agree this much are one person."""
 PICTURES_AT_ONCE = 16
 
@@ -79,24 +79,25 @@ class PoseEstimator:
         count = _thread_count(threads)
         _one_of("color", color, get_args(ColorOrder))
         _one_of("nms", nms, (*NMS_METHODS, None))
-        self.card = find_model(model, "pose")
         _one_of("decoder", decoder, (*heatmaps.METHODS, None))
-        self._color, self._nms = color, nms
+        if not (detector is None or isinstance(detector, (str, Path)) or callable(detector)):
+            raise InvalidTypeError(f"detector must be a name, a callable or None, got {type(detector).__name__}")
+        self.card = find_model(model, "pose")
+        self._color, self._nms, self._closed = color, nms, False
+        skeleton, method, beta = _read_decoding(self.card)
         self._runtime = runtimes.load(self.card, runtime, precision, count, device)
         self._pipeline = TopDown(
             card=self.card,
             runtime=self._runtime,
-            skeleton=SKELETONS[self.card.skeleton],
-            method=decoder or self.card.decoder["method"],
-            beta=self.card.decoder["beta"],
+            skeleton=skeleton,
+            method=decoder or method,
+            beta=beta,
             flip_test=flip_test,
         )
         self._own_detector: PersonDetector | None = None
         if isinstance(detector, (str, Path)):
             self._own_detector = PersonDetector(detector, runtime=runtime, threads=count, device=device)
             detector = self._own_detector
-        elif detector is not None and not callable(detector):
-            raise InvalidTypeError(f"detector must be a name, a callable or None, got {type(detector).__name__}")
         self._detector: Detector | None = detector
 
     def __call__(self, image: PictureSource, boxes: Array | None = None) -> PoseResult:
@@ -123,8 +124,10 @@ class PoseEstimator:
             boxes: one (N, 4) array, or None, a picture; all are detected when omitted.
 
         Raises:
-            as a call does; the first bad picture ends it.
+            as a call does; the first bad picture ends it. InvalidTypeError: ``images`` is one picture, not several.
         """
+        if isinstance(images, (str, bytes)) or not isinstance(images, Iterable) or np.ndim(images) in (2, 3):
+            raise InvalidTypeError(f"batch takes several pictures, got one {type(images).__name__}; pass [picture]")
         images = list(images)
         boxes = [None] * len(images) if boxes is None else list(boxes)
         if len(boxes) != len(images):
@@ -137,6 +140,7 @@ class PoseEstimator:
 
     def close(self) -> None:
         """Free the models' memory; a closed estimator cannot be called."""
+        self._closed = True
         self._runtime.close()
         if self._own_detector is not None:
             self._own_detector.close()
@@ -150,6 +154,8 @@ class PoseEstimator:
         self.close()
 
     def _estimate(self, images: list[Array], boxes: list[Array | None]) -> list[PoseResult]:
+        if self._closed:
+            raise MobilePoseError("the estimator was closed; make a new one")
         found = [self._people(image, given) for image, given in zip(images, boxes)]
         poses = self._pipeline(images, [people for people, _ in found])
         return [
@@ -162,14 +168,11 @@ class PoseEstimator:
         height, width = image.shape[:2]
         if given is None and self._detector is not None:
             answer = self._detector(image)
-            found, scores = answer if isinstance(answer, tuple) else (answer, None)
+            found, scores = answer if isinstance(answer, tuple) and len(answer) == 2 else (answer, None)
         else:
             found, scores = [[0, 0, width, height]] if given is None else given, None
         found = checked_boxes(found, (width, height))
-        scores = np.ones(len(found), np.float32) if scores is None else np.asarray(scores, np.float32)
-        if scores.shape != (len(found),) or not np.isfinite(scores).all():
-            raise InvalidInputError(f"the detector gave {len(found)} boxes but scores of shape {scores.shape}, or NaN")
-        return found, scores
+        return found, np.ones(len(found), np.float32) if scores is None else _checked_scores(scores, len(found))
 
     def _result(
         self, image: Array, boxes: Array, scores: Array, keypoints: Array, keypoint_scores: Array, *, merge: bool
@@ -197,6 +200,27 @@ class PoseEstimator:
             image_size=(image.shape[1], image.shape[0]),
             skeleton=self._pipeline.skeleton,
         )
+
+
+def _read_decoding(card: ModelCard) -> tuple[Skeleton, heatmaps.Method, float]:
+    """A pose card's skeleton and its decoder's method and beta."""
+    try:
+        return SKELETONS[card.skeleton], card.decoder["method"], card.decoder["beta"]
+    except KeyError as error:
+        raise ModelFileError(f"the card of {card.name} lacks a known skeleton or a decoder setting: {error}") from error
+
+
+def _checked_scores(scores: Any, count: int) -> NDArray[np.float32]:
+    """A detector's scores for ``count`` boxes."""
+    try:
+        array = np.asarray(scores, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise InvalidInputError(f"the detector's scores must be {count} numbers, one a box: {error}") from error
+    if array.shape != (count,) or not np.isfinite(array).all():
+        raise InvalidInputError(
+            f"the detector's scores must be {count} finite numbers, one a box; got shape {array.shape}: {array.tolist()}"
+        )
+    return array
 
 
 def _thread_count(threads: int | str) -> int:

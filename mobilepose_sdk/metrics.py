@@ -92,13 +92,13 @@ def coco_average_precision(
     unknown = sorted({result["image_id"] for result in results} - known)
     if unknown:
         raise InvalidInputError(f"results name pictures the annotations do not have, image_id {unknown[:5]}")
-    if not results:
-        return dict.fromkeys(COCO_STATS, 0.0)
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
         truth = COCO()
-        truth.dataset = {"info": {}, **annotations}
+        # Copies: pycocotools writes into what it is given.
+        truth.dataset = {"info": {}, **annotations, "annotations": [dict(a) for a in annotations["annotations"]]}
         truth.createIndex()
-        evaluation = COCOeval(truth, truth.loadRes(results), iouType="keypoints")
+        found = truth.loadRes([dict(result) for result in results]) if results else COCO()  # loadRes fails on none
+        evaluation = COCOeval(truth, found, iouType="keypoints")
         if image_ids is not None:
             evaluation.params.imgIds = image_ids
         evaluation.evaluate()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from mobilepose_sdk.errors import InvalidInputError, ModelFileError, ModelNotFoundError
+from mobilepose_sdk.errors import InvalidInputError, InvalidTypeError, ModelFileError, ModelNotFoundError
 
 Kind = Literal["pose", "detector"]
 DEFAULT_POSE_MODEL = "lpn-50"
@@ -150,12 +151,15 @@ def find_model(model: str | Path, kind: Kind) -> ModelCard:
     Raises:
         ModelNotFoundError: no packaged model of that name, nor a folder with a card.
         InvalidInputError: the model is of another kind.
+        InvalidTypeError: ``model`` is neither a name nor a path.
     """
+    if not isinstance(model, (str, os.PathLike)):
+        raise InvalidTypeError(f"a model is a name or a folder, got {type(model).__name__}")
     card = _catalogue().get(str(model))
     if card is None:
         if not Path(model).is_dir():
             names = ", ".join(name for name, known in _catalogue().items() if known.kind == kind)
-            raise ModelNotFoundError(f"no {kind} model {str(model)!r}; packaged: {names}; or give a model folder")
+            raise ModelNotFoundError(f"no {kind} model {str(model)!r}; packaged: {names or 'none'}; or give a model folder")
         card = ModelCard.read(Path(model))
     if card.kind != kind:
         raise InvalidInputError(f"{card.name} is a {card.kind} model; a {kind} model is needed here")

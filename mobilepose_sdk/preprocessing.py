@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
+LONGEST_SIDE = 32766
+"""OpenCV 4's warpAffine reads no picture with a longer side."""
 PADDING = 1.25
 """How much a person's box is grown before it is cropped (LPN §4.1, as SimpleBaseline)."""
 
@@ -91,11 +93,26 @@ def warp_crops(image: Array, matrices: Array, input_size: tuple[int, int]) -> ND
     Returns:
         (N, height, width, 3) uint8; black where the region leaves the picture.
     """
+    image, matrices = _readable(image, matrices)
     width, height = input_size
     crops = np.empty((len(matrices), height, width, 3), dtype=np.uint8)
     for crop, matrix in zip(crops, matrices):
         cv2.warpAffine(image, matrix, (width, height), dst=crop, flags=cv2.INTER_LINEAR)
     return crops
+
+
+def _readable(image: Array, matrices: Array) -> tuple[Array, Array]:
+    """A picture that ``cv2.warpAffine`` accepts, shrunk where it must be, and the matrices that suit it."""
+    height, width = image.shape[:2]
+    factor = LONGEST_SIDE / max(width, height)
+    if factor >= 1:
+        return image, matrices
+    size = (max(1, int(width * factor)), max(1, int(height * factor)))
+    scale = np.array(size) / (width, height)
+    linear = matrices[:, :, :2] / scale
+    # Pixel centres: shrunk = (source + 0.5) * scale - 0.5.
+    offset = matrices[:, :, 2] + linear @ (0.5 - 0.5 * scale)
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.concatenate([linear, offset[:, :, None]], axis=2)
 
 
 def letterbox(image: Array, input_size: tuple[int, int]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:

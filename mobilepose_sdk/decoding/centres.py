@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilepose_sdk.boxes import box_nms
+from mobilepose_sdk.errors import InvalidInputError
 
 Array = NDArray[Any]
 CANDIDATES = 100
@@ -25,7 +26,12 @@ def decode_centres(output: Array, stride: int, min_score: float) -> tuple[NDArra
 
     Returns:
         boxes (N, 4) float32 xyxy in input pixels and scores (N,) float32, highest first.
+
+    Raises:
+        InvalidInputError: the output holds NaN or infinity.
     """
+    if not np.isfinite(output).all():
+        raise InvalidInputError("the detector's output holds NaN or infinity: its weights or its input are broken")
     logits = np.ascontiguousarray(output[0], dtype=np.float32)
     # A constant 3×3 border of -inf is OpenCV's default for dilation, so borders can hold peaks.
     peaks = (logits == cv2.dilate(logits, np.ones((3, 3), np.uint8))) & (logits > np.log(min_score / (1 - min_score)))

@@ -190,7 +190,7 @@ def _quarter_offset(heatmaps: Array, keypoint: Array, pixel: Array) -> NDArray[n
 
 def _fill(heatmaps: Array, tags: Array, pixels: NDArray[np.intp]) -> NDArray[np.intp]:
     """(N, K) pixels with the missing ones filled from the tag maps, where the heatmap is above 0."""
-    filled = pixels.copy()
+    filled: NDArray[np.intp] = pixels.copy()
     person_tags = np.zeros((len(pixels), tags.shape[2]), dtype=np.float32)
     for person, own in enumerate(pixels):
         known = np.flatnonzero(own >= 0)
@@ -214,7 +214,7 @@ def _best_pixels(heatmap: Array, tags: Array, centres: Array) -> NDArray[np.intp
     unsure = gain.max(axis=1) < cut
     if unsure.any():
         best[unsure] = _gain(heatmap, tags, centres[unsure]).argmax(axis=1)
-    return best
+    return np.asarray(best, dtype=np.intp)
 
 
 def _gain(heatmap: Array, tags: Array, centres: Array) -> NDArray[np.float32]:

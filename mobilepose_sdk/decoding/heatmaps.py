@@ -58,7 +58,7 @@ def _soft_argmax(heatmaps: Array, peak: Array, beta: float) -> tuple[NDArray[np.
     n, k, height, width = heatmaps.shape
     # As float32 a huge beta is infinite; times a difference of 0 that is NaN, as 0 is times an infinite difference.
     limits = np.finfo(np.float32)
-    sharpness = np.float32(min(max(beta, limits.tiny), limits.max))
+    sharpness = np.float32(min(max(beta, float(limits.tiny)), float(limits.max)))
     with np.errstate(over="ignore", under="ignore"):
         weights = np.subtract(heatmaps, peak[:, :, None, None])
         np.multiply(weights, sharpness, out=weights)

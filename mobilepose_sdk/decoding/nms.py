@@ -57,7 +57,7 @@ def oks_nms(
     Returns:
         order (M,) intp, indices of the kept poses, and their new scores (M,) float32, highest first; equal scores are
         in order of index. No score is higher than the one given. Equal confidences are ranked by what the poses hold
-        (score, area, keypoints) and only then by index, so that a permuted input has the same poses kept.
+        (area, keypoints) and only then by index, so that a permuted input has the same poses kept.
 
     Raises:
         InvalidInputError: shapes do not match, a value is NaN or infinite, an area is negative, a sigma is not above 0,
@@ -74,7 +74,7 @@ def oks_nms(
         return np.zeros(0, dtype=np.intp), np.zeros(0, dtype=np.float32)
     keypoint_scores = np.asarray(keypoint_scores, dtype=np.float32)
     confidence = _confidence(keypoint_scores, scores)
-    rank = _rank(confidence, scores, areas, keypoints, keypoint_scores)
+    rank = _rank(confidence, areas, keypoints, keypoint_scores)
     decay, kept = _SUPPRESS[method](oks[rank[:, None], rank], confidence[rank], threshold)
     # The minimum keeps a score that is already negative from rising towards 0.
     rescored = np.minimum(scores[rank] * decay, scores[rank])
@@ -127,9 +127,13 @@ def oks_matrix(
     # Poses without an area are alike only where they coincide: a tiny scale says so without dividing by zero.
     scale = np.maximum(side[:, None] * side, np.finfo(np.float32).tiny)
     with np.errstate(over="ignore", under="ignore"):
-        x, y = (keypoints / spread[:, None]).transpose(2, 1, 0)
-        similarity = np.square(x[:, :, None] - x[:, None])
-        similarity += np.square(y[:, :, None] - y[:, None])
+        x, y = np.ascontiguousarray((keypoints / spread[:, None]).transpose(2, 1, 0))
+        # In place: fresh memory costs more than the arithmetic.
+        similarity = x[:, :, None] - x[:, None]
+        similarity *= similarity
+        vertical = y[:, :, None] - y[:, None]
+        vertical *= vertical
+        similarity += vertical
         similarity /= -scale
         np.exp(similarity, out=similarity)
     shown = visible.T
@@ -145,14 +149,14 @@ def _confidence(keypoint_scores: Array, scores: Array) -> NDArray[np.float64]:
     return np.asarray(total / np.maximum(np.add.reduce(visible, axis=1), 1) * scores)
 
 
-def _rank(confidence: Array, scores: Array, areas: Array, keypoints: Array, keypoint_scores: Array) -> NDArray[np.intp]:
+def _rank(confidence: Array, areas: Array, keypoints: Array, keypoint_scores: Array) -> NDArray[np.intp]:
     """(N,) indices, highest confidence first; ties by content."""
     order = np.argsort(-confidence, kind="stable")
     ranked = confidence[order]
     if not (ranked[1:] == ranked[:-1]).any():
         return order
     content = np.concatenate([np.reshape(keypoints, (len(order), -1)), keypoint_scores], axis=1)
-    return np.lexsort((*content.T, -np.asarray(areas), -scores, -confidence))
+    return np.lexsort((*content.T, -np.asarray(areas), -confidence))
 
 
 # Each takes ranked poses, OKS (N, N) and confidence (N,), and gives their decay (N,) and which are kept (N,).
@@ -173,7 +177,7 @@ def _above(n: int) -> NDArray[np.bool_]:
 
 
 def _soft(oks: Array, confidence: Array, threshold: float) -> tuple[Array, Array]:
-    decay = np.ones_like(confidence)
+    decay = np.ones(len(oks), dtype=oks.dtype)
     kept = np.zeros(len(decay), dtype=bool)
     remaining = np.arange(len(decay))
     while remaining.size:
@@ -191,7 +195,7 @@ def _hard(oks: Array, confidence: Array, threshold: float) -> tuple[Array, Array
     for index in range(len(oks)):
         if kept[index]:
             kept[index + 1 :] &= oks[index, index + 1 :] <= threshold
-    return np.ones_like(confidence), kept
+    return np.ones(len(oks), dtype=oks.dtype), kept
 
 
 _SUPPRESS = {"parallel": _parallel, "soft": _soft, "hard": _hard}

@@ -62,11 +62,22 @@ class TopDown:
         return list(zip(np.split(keypoints, ends), np.split(scores, ends)))
 
     def _heatmaps(self, crops: Array) -> Array:
-        heatmaps = self.runtime(crops)[0]
+        heatmaps: Array = self.runtime(crops)[0]
         if not self.flip_test:
             return heatmaps
-        mirrored = self.runtime(np.ascontiguousarray(crops[:, :, ::-1]))[0]
-        return (heatmaps + mirrored[:, self.skeleton.flip_indices, :, ::-1]) * np.float32(0.5)
+        mirrored = self.runtime(self._mirrored(crops))[0]
+        return np.asarray((heatmaps + mirrored[:, self.skeleton.flip_indices, :, ::-1]) * np.float32(0.5))
+
+    def _mirrored(self, crops: Array) -> Array:
+        """Crops mirrored so that their first and last *heatmap* columns, not their own, change places.
+
+        Heatmap pixel h is input pixel stride·h: mirrored about the crop's middle, the two heatmaps that are averaged
+        would lie stride - 1 input pixels apart.
+        """
+        last = crops.shape[2] - self.card.stride
+        mirrored = np.zeros_like(crops, order="C")
+        mirrored[:, :, : last + 1] = crops[:, :, last::-1]
+        return mirrored
 
 
 def person_scores(keypoint_scores: Array, box_scores: Array) -> NDArray[np.float32]:

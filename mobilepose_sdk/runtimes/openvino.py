@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,11 +23,10 @@ def import_openvino() -> ModuleType:
     if hidden:
         sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
     try:
-        import openvino
+        return import_module("openvino")
     finally:
         if hidden:
             del sys.modules["openvino_telemetry"]
-    return openvino
 
 
 class OpenVINORuntime:

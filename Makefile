@@ -1,0 +1,30 @@
+# The two commands of the README. Both make .venv and install what they need into it.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test clean
+
+demo: .venv/installed
+	$(BIN)/mobilepose image examples/pictures -o out
+	@echo "Open out/ to see the people that were found."
+
+test: .venv/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/installed: .venv/bin/python pyproject.toml $(shell find mobilepose_sdk prebuilt -type f -not -name '*.pyc')
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check .
+	@touch $@
+
+# Editable, so that tests see the checkout; `make demo` afterwards goes on working.
+.venv/installed-dev: .venv/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@ .venv/installed
+
+clean:
+	rm -rf .venv out dist build

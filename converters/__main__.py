@@ -1,0 +1,89 @@
+"""``python -m converters``: train networks and build the packaged models, from a checkout."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+ALLOCATOR = ":".join(
+    f"glibc.malloc.{name}"
+    for name in ("hugetlb=1", "mmap_threshold=8589934592", "trim_threshold=8589934592")
+)  # fmt: skip
+"""Keeps freed activations in large pages instead of returning them: training is 20 to 45 % faster on two cores."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m converters", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    train = commands.add_parser("train", help="train a network; a run that exists is resumed")
+    train.add_argument("model")
+    train.add_argument("--data", type=Path, required=True, help="folder with train.json, dev.json and images/")
+    train.add_argument("--minutes", type=float, default=float("inf"), help="stop after this long, schedule included")
+    train.add_argument("--samples", type=float, default=float("inf"), help="stop after this many samples")
+    train.add_argument("--run", type=Path, help="folder of the run; runs/<model> when omitted")
+    train.add_argument("--threads", type=int, help="CPU threads; all when omitted")
+    train.set_defaults(run_command=_train)
+
+    build = commands.add_parser("build", help="make prebuilt/<model> from its weights.safetensors, and measure it")
+    build.add_argument("model")
+    build.add_argument("--data", type=Path, required=True, help="folder with train.json, dev.json and images/")
+    build.set_defaults(run_command=_build)
+
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    options.run_command(options)
+    return 0
+
+
+def _train(options: argparse.Namespace) -> None:
+    import torch
+
+    from converters.packaging import PREBUILT, save_weights, training_facts
+    from converters.training.loop import Training
+    from converters.training.schedule import Budget
+
+    design = _design(options.model)
+    if options.minutes == options.samples == float("inf"):
+        raise SystemExit("give --minutes, --samples or both: the learning-rate schedule needs to know where it ends")
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    torch.manual_seed(design.recipe.seed)
+    run = options.run or Path("runs") / design.name
+    budget = Budget(samples=options.samples, minutes=options.minutes)
+    training = Training(design.network(), design.task(options.data), design.recipe, budget, run)
+    best = training.fit()
+    network = design.network()
+    network.load_state_dict(torch.load(best, map_location="cpu", weights_only=True))
+    print(save_weights(network, PREBUILT / design.name, training_facts(design, run, options.data)))
+
+
+def _build(options: argparse.Namespace) -> None:
+    from converters.packaging import build
+
+    card = build(_design(options.model), options.data)
+    print(card.folder, card.accuracy)
+
+
+def _design(name: str):  # type: ignore[no-untyped-def]
+    from converters.catalogue import DESIGNS
+
+    if name not in DESIGNS:
+        raise SystemExit(f"no network {name!r}; there are: {', '.join(DESIGNS)}")
+    return DESIGNS[name]
+
+
+def _with_allocator_settings() -> None:
+    """glibc reads its settings at start, so the program starts itself again with them."""
+    if sys.platform == "linux" and "GLIBC_TUNABLES" not in os.environ:
+        os.environ["GLIBC_TUNABLES"] = ALLOCATOR
+        os.execv(sys.executable, [sys.executable, "-m", "converters", *sys.argv[1:]])
+
+
+if __name__ == "__main__":
+    _with_allocator_settings()
+    sys.exit(main())

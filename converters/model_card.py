@@ -1,0 +1,64 @@
+"""A model's ``README.md``, written from its ``card.json``, so that the two cannot disagree."""
+
+from __future__ import annotations
+
+from mobilepose_sdk.models import ModelCard
+
+
+def markdown(card: ModelCard) -> str:
+    """The model card as Markdown."""
+    width, height = card.input_size
+    training = card.training
+    lines = [
+        f"# {card.name}",
+        "",
+        f"{card.summary[0].upper()}{card.summary[1:]}.",
+        "",
+        f"* Network: {card.paper}",
+        f"* Input: uint8, (N, {height}, {width}, 3), {card.color.upper()}; normalisation is inside the graph",
+        f"* {card.parameters:,} parameters, {card.macs / 1e9:.2f} G multiply-accumulates an input",
+        f"* Licence of the weights: {card.licence}",
+    ]
+    if card.kind == "pose":
+        lines.append(f"* Keypoints: {card.skeleton}; boxes are grown ×{card.padding}; decoder: {_options(card.decoder)}")
+    else:
+        lines.append(f"* People scoring at least {card.min_score} are reported")
+    lines += ["", "## Measured", "", _accuracy(card), "", "## Training", ""]
+    lines += [
+        f"`{training['command']}` with seed {training['seed']} on {training['machine']}: {training['samples']:,} samples in "
+        f"{training['minutes']:.0f} minutes, from random weights.",
+        "",
+        "| source | pictures | what | terms |",
+        "|---|---|---|---|",
+    ]
+    lines += [
+        f"| {name} | {entry['pictures']:,} | {entry.get('what', '')} | {entry.get('terms', '')} |"
+        for name, entry in training["data"].items()
+    ]
+    lines += ["", f"INT8: {_options(card.quantization)}.", "", "Learning curve (dev set, averaged weights):", ""]
+    lines += _curve(training["curve"])
+    return "\n".join(lines) + "\n"
+
+
+def _accuracy(card: ModelCard) -> str:
+    columns = list(next(iter(card.accuracy.values()), {}))
+    rows = [f"| files | {' | '.join(columns)} | size |", f"|---|{'---|' * (len(columns) + 1)}"]
+    for name, figures in card.accuracy.items():
+        runtime, precision = name.split("-", 1)
+        size = sum(file.bytes for file in card.files[runtime][precision]) / 1e6
+        rows.append(f"| {name} | {' | '.join(f'{figures[column]:.3f}' for column in columns)} | {size:.1f} MB |")
+    return "\n".join(rows)
+
+
+def _curve(curve: list[dict[str, float]]) -> list[str]:
+    columns = list(curve[0]) if curve else []
+    rows = [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
+    return rows + [f"| {' | '.join(_cell(entry[column]) for column in columns)} |" for entry in curve]
+
+
+def _cell(value: object) -> str:
+    return "×".join(map(str, reversed(value))) if isinstance(value, list) else str(value)
+
+
+def _options(options: dict[str, object]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in options.items())

@@ -1,0 +1,83 @@
+"""What is exported computes what was trained."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from converters.deploy import PhaseUpsample, deployable
+from converters.networks.blocks import GroupedTransposedConv
+from converters.networks.lpn import LPN
+from converters.networks.mobileposenet import MobilePoseNet
+from converters.networks.person_detector import PersonDetector
+from converters.quantization import quantize
+from converters.to_openvino import PictureInput, convert
+from mobilepose_sdk.runtimes.openvino import BUCKETS, import_openvino
+
+NETWORKS = {"lpn-50": LPN, "mobileposenet": MobilePoseNet, "person-detector": PersonDetector}
+SIZE = (64, 96)
+
+
+def with_statistics(network: nn.Module) -> nn.Module:
+    """Random weights whose BatchNorms are not the identity."""
+    generator = torch.Generator().manual_seed(0)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean = torch.randn(module.num_features, generator=generator) * 0.1
+            module.running_var = torch.rand(module.num_features, generator=generator) + 0.5
+    return network.eval()
+
+
+def pictures(count: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (count, SIZE[1], SIZE[0], 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize(("channels_in", "channels_out"), [(32, 32), (32, 16)])
+def test_phase_upsampling_equals_the_transposed_convolution(channels_in: int, channels_out: int) -> None:
+    torch.manual_seed(0)
+    layer = GroupedTransposedConv(channels_in, channels_out)
+    x = torch.randn(2, channels_in, 5, 7)
+    expected = nn.functional.conv_transpose2d(x, layer.weight, stride=2, padding=1, groups=channels_out)
+    torch.testing.assert_close(PhaseUpsample(layer)(x), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_deployable_leaves_the_network_alone() -> None:
+    network = LPN(50)
+    copy = deployable(network)
+    assert isinstance(network.deconv_layers[0], GroupedTransposedConv)
+    assert isinstance(copy.deconv_layers[0], PhaseUpsample)
+    assert network.training
+
+
+@pytest.mark.parametrize("make", NETWORKS.values(), ids=NETWORKS)
+def test_ir_equals_torch_in_every_bucket(make: Callable[[], nn.Module]) -> None:
+    torch.manual_seed(0)
+    network = with_statistics(make())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # tracing warns about shapes that are constant by design
+        model = convert(network, SIZE)
+    core = import_openvino().Core()
+    with torch.no_grad():
+        expected = PictureInput(network)(torch.from_numpy(pictures(BUCKETS[-1]))).numpy()
+    for bucket in BUCKETS:
+        model.reshape([bucket, SIZE[1], SIZE[0], 3])
+        compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        got = compiled(pictures(BUCKETS[-1])[:bucket])[0]
+        assert np.abs(got - expected[:bucket]).max() <= 1e-3 * np.ptp(expected)
+
+
+def test_quantized_model_stays_close_and_has_integer_layers() -> None:
+    torch.manual_seed(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        floating = convert(with_statistics(MobilePoseNet()), SIZE)
+        quantized = quantize(floating, [picture[None] for picture in pictures(8)])
+    assert sum(op.get_type_name() == "FakeQuantize" for op in quantized.get_ops()) > 20
+    core = import_openvino().Core()
+    outputs = [core.compile_model(model, "CPU")(pictures(1))[0] for model in (floating, quantized)]
+    assert np.corrcoef(outputs[0].ravel(), outputs[1].ravel())[0, 1] > 0.9

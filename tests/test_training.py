@@ -1,0 +1,222 @@
+"""Training does what the equations say, and a run goes on where it stopped."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from converters.training import pictures
+from converters.training.augmentation import Augmentation
+from converters.training.detection import centre_gaussians, centre_loss, giou, map_boxes
+from converters.training.loop import Recipe, Stage, Training
+from converters.training.losses import HeatmapLoss, gaussian_targets
+from converters.training.people import PoseSamples
+from converters.training.pose import PoseTask, target_sigma
+from converters.training.schedule import AveragedWeights, Budget, cosine_rate
+from mobilepose_sdk.skeleton import COCO_17
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A data folder of six drawn people, whose keypoints are bright dots on dark pictures."""
+    monkeypatch.setattr(pictures, "CACHE", tmp_path / "cache")
+    (tmp_path / "images").mkdir()
+    rng = np.random.default_rng(0)
+    images, annotations = [], []
+    for number in range(1, 7):
+        points = rng.uniform(30, 130, (17, 2)).round(1)
+        picture = np.full((160, 160, 3), 30, np.uint8)
+        for x, y in points:
+            cv2.circle(picture, (round(x), round(y)), 3, (255, 255, 255), -1)
+        cv2.imwrite(str(tmp_path / "images" / f"{number}.png"), picture)
+        images.append(
+            {"id": number, "file_name": f"{number}.png", "width": 160, "height": 160, "source": "lsp"}
+            | {"all_people_annotated": True}
+        )
+        annotations.append(
+            {
+                "id": number,
+                "image_id": number,
+                "category_id": 1,
+                "iscrowd": 0,
+                "bbox": [25, 25, 110, 110],
+                "area": 6000,
+                "keypoints": np.column_stack([points, np.full(17, 2)]).ravel().tolist(),
+                "num_keypoints": 17,
+            }
+        )
+    for entry in images[3:]:
+        entry["source"] = "coco2017_train2017"
+    content = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "person"}]}
+    for name in ("train.json", "dev.json"):
+        (tmp_path / name).write_text(json.dumps(content))
+    return tmp_path
+
+
+def test_gaussian_target_peaks_at_the_keypoint_between_pixels() -> None:
+    target = gaussian_targets(torch.tensor([[[10.5, 7.0]]]), (48, 64), sigma=2.0)[0, 0]
+    assert target.shape == (64, 48)
+    assert target[7, 10] == pytest.approx(math.exp(-0.5 * (0.5 / 2) ** 2))
+    assert target[7, 10] == target[7, 11] == target.max()
+
+
+@pytest.mark.parametrize(("height", "sigma"), [(64, 2.0), (96, 3.0), (32, 1.5)])
+def test_target_width_grows_with_the_heatmap(height: int, sigma: float) -> None:
+    assert target_sigma(height) == sigma
+
+
+def test_without_cross_entropy_the_loss_is_the_papers_squared_error() -> None:
+    torch.manual_seed(0)
+    heatmaps, targets = torch.rand(2, 3, 8, 6), torch.rand(2, 3, 8, 6)
+    weights = torch.tensor([[1.0, 0.5, 0.0], [1.0, 0.0, 1.0]])
+    error = ((heatmaps - targets) ** 2).sum(dim=(2, 3))
+    expected = (error * weights).sum() / weights.sum()
+    assert HeatmapLoss(cross_entropy=0)(heatmaps, targets, weights) == pytest.approx(float(expected))
+
+
+def test_keypoints_without_trust_do_not_count() -> None:
+    heatmaps, targets = torch.rand(1, 2, 8, 6), torch.rand(1, 2, 8, 6)
+    weights = torch.tensor([[1.0, 0.0]])
+    changed = heatmaps.clone()
+    changed[0, 1] += 5
+    assert HeatmapLoss()(heatmaps, targets, weights) == HeatmapLoss()(changed, targets, weights)
+
+
+def test_loss_is_finite_where_nothing_is_labelled() -> None:
+    assert HeatmapLoss()(torch.rand(1, 2, 8, 6), torch.zeros(1, 2, 8, 6), torch.zeros(1, 2)) == 0
+
+
+def test_cosine_rate_warms_up_peaks_and_falls() -> None:
+    rates = [cosine_rate(spent, 1.0) for spent in (0.0, 0.01, 0.02, 0.5, 1.0)]
+    assert rates == pytest.approx([0.01, 0.5, 1.0, rates[3], 0.01])
+    assert rates[2] > rates[3] > rates[4]
+
+
+def test_budget_is_spent_by_whichever_limit_comes_first() -> None:
+    assert Budget(samples=100, minutes=10).spent(samples=50, minutes=8) == 0.8
+    assert Budget(samples=100).spent(samples=25, minutes=1e6) == 0.25
+    assert Budget(samples=100).spent(samples=500, minutes=0) == 1.0
+
+
+def test_averaged_weights_follow_the_network() -> None:
+    network = nn.Linear(2, 2)
+    average = AveragedWeights(network, decay=0.5)
+    with torch.no_grad():
+        network.weight.fill_(1.0)
+    for _ in range(60):
+        average.update(network)
+    assert torch.allclose(average.network.weight, network.weight, atol=1e-4)
+
+
+def test_a_sample_is_the_same_whenever_it_is_drawn(folder: Path) -> None:
+    first = PoseSamples(folder / "train.json", folder / "images", (96, 128), Augmentation(), seed=3)
+    again = PoseSamples(folder / "train.json", folder / "images", (96, 128), Augmentation(), seed=3)
+    first[0], first[20]
+    for one, other in zip(first[13], again[13]):
+        assert torch.equal(one, other)
+
+
+def test_an_epoch_shows_every_person_once(folder: Path) -> None:
+    samples = PoseSamples(folder / "train.json", folder / "images", (96, 128), Augmentation(), seed=3)
+    seen: list[int] = []
+    samples.sample = lambda index, rng: seen.append(index)  # type: ignore[method-assign,assignment,return-value]
+    for draw in range(12):
+        samples[draw]
+    assert sorted(seen[:6]) == sorted(seen[6:]) == list(range(6))
+    assert seen[:6] != seen[6:]
+
+
+def test_augmented_keypoints_stay_on_their_pixels(folder: Path) -> None:
+    samples = PoseSamples(folder / "train.json", folder / "images", (96, 128), Augmentation(colour=0, blur_share=0), 0)
+    on_dot = []
+    for draw in range(60):
+        crop, xy, weights = samples[draw]
+        for (x, y), weight in zip(xy.numpy() * 4, weights.numpy()):
+            if weight and 1 <= x <= 94 and 1 <= y <= 126:
+                on_dot.append(int(crop[:, round(float(y)), round(float(x))].max()) > 120)
+    assert len(on_dot) > 400
+    assert np.mean(on_dot) > 0.97
+
+
+def test_flipping_swaps_left_and_right() -> None:
+    names = np.array(COCO_17.names)
+    assert names[COCO_17.flip_indices][5] == "right_shoulder"
+    assert (COCO_17.flip_indices[COCO_17.flip_indices] == np.arange(17)).all()
+
+
+class TinyNetwork(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(3, 16, 5, 2, 2), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 17, 5, 2, 2)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.layers(x)
+        return out
+
+
+TINY = Recipe(stages=(Stage((48, 64), 0.5), Stage((96, 128), 1.0)), batch=4)
+
+
+def test_a_tiny_run_learns_goes_through_its_stages_and_resumes(folder: Path) -> None:
+    torch.manual_seed(0)
+    run = folder / "run"
+    first = Training(TinyNetwork(), PoseTask(folder), TINY, Budget(samples=160), run)
+    best = first.fit()
+    entries = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    assert [entry["input"] for entry in entries] == [[48, 64], [96, 128]]
+    assert entries[0]["loss"] > 0
+    fresh = _loss(TinyNetwork(), folder)
+    trained = TinyNetwork()
+    trained.load_state_dict(torch.load(best, weights_only=True))
+    assert _loss(trained, folder) < 0.95 * fresh
+
+    resumed = Training(TinyNetwork(), PoseTask(folder), TINY, Budget(samples=200), run)
+    assert resumed.samples == 160
+    resumed.fit()
+    assert resumed.samples == 200
+
+
+def _loss(network: nn.Module, folder: Path) -> float:
+    task, stage = PoseTask(folder), TINY.stages[-1]
+    crops, *truth = (torch.stack(part) for part in zip(*(task.samples(stage, 9)[i] for i in range(12))))
+    network.eval()
+    with torch.no_grad():
+        return float(task.loss(network((crops.float() - 116) / 57), tuple(truth)))
+
+
+def test_centre_target_is_one_at_each_person_and_empty_for_nobody() -> None:
+    boxes = torch.tensor([[[4.0, 4.0, 12.0, 20.0], [math.nan] * 4]])
+    gaussians = centre_gaussians(boxes, (24, 32))
+    assert gaussians.shape == (1, 2, 32, 24)
+    assert gaussians[0, 0, 12, 8] == 1
+    assert gaussians[0, 0].max() == 1
+    assert gaussians[0, 1].max() == 0
+
+
+def test_centre_loss_prefers_the_truth() -> None:
+    target = centre_gaussians(torch.tensor([[[4.0, 4.0, 12.0, 20.0]]]), (24, 32))[:, 0]
+    right = torch.where(target >= 0.999, 6.0, -6.0)
+    assert centre_loss(right, target) < 0.05 < centre_loss(-right, target)
+
+
+def test_giou_of_equal_boxes_is_one_and_of_distant_ones_negative() -> None:
+    box = torch.tensor([0.0, 0.0, 4.0, 4.0])
+    assert giou(box, box) == pytest.approx(1)
+    assert giou(box, box + 100) < -0.9
+    assert giou(box, torch.tensor([2.0, 0.0, 6.0, 4.0])) == pytest.approx(1 / 3)
+
+
+def test_map_boxes_are_centred_on_their_pixels() -> None:
+    outputs = torch.zeros(1, 5, 8, 6)
+    outputs[:, 1:3] = math.log(4)
+    outputs[:, 3] = 0.25
+    assert map_boxes(outputs)[0, 5, 2].tolist() == pytest.approx([0.25, 3.0, 4.25, 7.0])
