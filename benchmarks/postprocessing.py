@@ -13,17 +13,17 @@ import os
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[variable] = "1"  # read when NumPy is imported
 
-import argparse  # noqa: E402
-import time  # noqa: E402
-from collections.abc import Callable  # noqa: E402
-from functools import partial  # noqa: E402
-from typing import Any  # noqa: E402
+import argparse
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
-import cv2  # noqa: E402
-import numpy as np  # noqa: E402
-from numpy.typing import NDArray  # noqa: E402
+import cv2
+import numpy as np
+from numpy.typing import NDArray
 
-from mobilepose_sdk.decoding import grouping, heatmaps, nms  # noqa: E402
+from mobilepose_sdk.decoding import grouping, heatmaps, nms
 
 Array = NDArray[Any]
 KEYPOINTS = 17

@@ -66,8 +66,8 @@ DESIGNS = {
             input_size=(320, 320),
             stride=detection.STRIDE,
             summary="anchor-free person detector on MobilePoseNet's encoder and upsampling block",
-            paper="blocks of Niu et al.: Designing Compact Convolutional Filters for Lightweight Human Pose Estimation, "
-            "2021; centres as in Zhou et al.: Objects as Points, 2019",
+            paper="blocks of Niu et al.: Designing Compact Convolutional Filters for Lightweight Human Pose "
+            "Estimation, 2021; centres as in Zhou et al.: Objects as Points, 2019",
             task=detection.DetectionTask,
             recipe=detection.DETECTION_RECIPE,
         ),

@@ -20,13 +20,16 @@ def markdown(card: ModelCard) -> str:
         f"* Licence of the weights: {card.licence}",
     ]
     if card.kind == "pose":
-        lines.append(f"* Keypoints: {card.skeleton}; boxes are grown ×{card.padding}; decoder: {_options(card.decoder)}")
+        lines.append(
+            f"* Keypoints: {card.skeleton}; boxes are grown ×{card.padding}; decoder: {_options(card.decoder)}"
+        )
     else:
         lines.append(f"* People scoring at least {card.min_score} are reported")
     lines += ["", "## Measured", "", _accuracy(card), "", "## Training", ""]
     lines += [
-        f"`{training['command']}` with seed {training['seed']} on {training['machine']}: {training['samples']:,} samples in "
-        f"{training['minutes']:.0f} minutes, from random weights.",
+        f"`{training['command']}` with seed {training['seed']} on {training['machine']}: "
+        f"{training['samples']:,} samples in {training['minutes']:.0f} minutes, from random weights."
+        f"{training['notes']}",
         "",
         "| source | pictures | what | terms |",
         "|---|---|---|---|",

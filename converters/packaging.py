@@ -11,7 +11,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -53,9 +52,16 @@ def training_facts(design: Design, run: Path, data: Path) -> dict[str, Any]:
         "samples": curve[-1]["samples"],
         "minutes": curve[-1]["minutes"],
         "machine": "2 CPU cores",
+        "notes": _notes(run),
         "data": {source: {"pictures": n, **SOURCES.get(source, {})} for source, n in sorted(counts.items())},
         "curve": curve,
     }
+
+
+def _notes(run: Path) -> str:
+    """What the command alone does not tell, from the run's optional ``notes.txt``."""
+    path = run / "notes.txt"
+    return " " + path.read_text(encoding="utf-8").strip() if path.exists() else ""
 
 
 def load_weights(design: Design, folder: Path) -> nn.Module:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
+import math
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,6 +21,9 @@ EXIT_CODES = "exit codes: 0 all done, 1 some inputs failed, 2 wrong usage, 3 not
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program; returns its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal's code page may lack what a file name holds
     options = _parser().parse_args(arguments)
     run: Callable[[argparse.Namespace], int] = options.run
     try:
@@ -25,18 +31,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MobilePoseError as error:
         _say(f"mobilepose: {error}")
         return FAILED
+    except BrokenPipeError:  # whoever read the output has seen enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered goes nowhere
+        return FAILED
     except KeyboardInterrupt:
         _say("mobilepose: interrupted")
         return 130
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="mobilepose", description="Find people and their keypoints.", epilog=EXIT_CODES)
+    parser = argparse.ArgumentParser(
+        prog="mobilepose", description="Find people and their keypoints.", epilog=EXIT_CODES
+    )
     parser.add_argument("--version", action="version", version=f"mobilepose {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     image = commands.add_parser("image", help="find people in pictures", epilog=EXIT_CODES)
-    image.add_argument("inputs", nargs="+", metavar="INPUT", help="picture, folder, glob pattern, or - for a list on stdin")
+    image.add_argument(
+        "inputs", nargs="+", metavar="INPUT", help="picture, folder, glob pattern, or - for a list on stdin"
+    )
     image.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="folder to write to")
     image.add_argument("--json", action="store_true", help="print one JSON object a picture instead of a table")
     _add_estimator_options(image)
@@ -49,7 +62,9 @@ def _parser() -> argparse.ArgumentParser:
     evaluate = commands.add_parser("evaluate", help="measure accuracy on a COCO keypoint file", epilog=EXIT_CODES)
     evaluate.add_argument("annotations", type=Path, help="COCO keypoint JSON")
     evaluate.add_argument("--images", type=Path, help="folder of the pictures; images/ beside the file when omitted")
-    evaluate.add_argument("--boxes", choices=("given", "detected"), default="given", help="whose boxes (default: given)")
+    evaluate.add_argument(
+        "--boxes", choices=("given", "detected"), default="given", help="whose boxes (default: given)"
+    )
     evaluate.add_argument("--results", type=Path, metavar="FILE", help="also write the poses as COCO results JSON")
     evaluate.add_argument("--json", action="store_true", help="print JSON")
     _add_estimator_options(evaluate)
@@ -59,7 +74,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_estimator_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", help="pose model: a name from `mobilepose models`, or a folder")
-    parser.add_argument("--detector", help="person detector: a name or a folder, or 'none': every picture is one person")
+    parser.add_argument(
+        "--detector", help="person detector: a name or a folder, or 'none': every picture is one person"
+    )
     parser.add_argument("--runtime", help="openvino")
     parser.add_argument("--precision", help="int8 or fp16; the model's recommended one when omitted")
     parser.add_argument("--decoder", choices=("soft-argmax", "quarter-offset"), help="the model's own when omitted")
@@ -83,6 +100,8 @@ def _image(options: argparse.Namespace) -> int:
     inputs = [line for given in options.inputs for line in (_lines_of_stdin() if given == "-" else [given])]
     paths, problems = expand_inputs(inputs)
     failures = [str(problem) for problem in problems]
+    if not inputs:
+        raise InvalidInputError("no pictures were named on stdin")
     if paths:
         _make_folder(options.output)
         failures += _annotate_all(paths, options)
@@ -111,7 +130,7 @@ def _annotate_all(paths: list[Path], options: argparse.Namespace) -> list[str]:
                 if options.json:
                     line = {"file": str(path), "annotated": str(options.output / name), **result.to_dict()}
                     progress.clear()
-                    print(json.dumps(line, ensure_ascii=False), flush=True)
+                    print(json.dumps(line), flush=True)
             progress(number, len(paths))
     _write_json(options.output / "results.json", entries)
     _write_json(options.output / "images.json", images)
@@ -128,7 +147,9 @@ def _annotate(estimator: Any, path: Path, target: Path) -> Any:
 
     picture = read_picture(path)
     result = estimator(picture)
-    encoded = cv2.imencode(target.suffix, result.plot(picture))[1]
+    written, encoded = cv2.imencode(target.suffix, result.plot(picture))
+    if not written:
+        raise InvalidInputError(f"{str(path)!r} is too large to be written as {target.suffix}: {result.image_size}")
     try:
         target.write_bytes(encoded.tobytes())  # not cv2.imwrite, which fails on some non-ASCII paths
     except OSError as error:
@@ -190,7 +211,11 @@ def _evaluate(options: argparse.Namespace) -> int:
     if options.results:
         _write_json(options.results, evaluation.results)
     if options.json:
-        print(json.dumps(evaluation.figures, indent=2))
+        figures = {
+            name: {key: value if math.isfinite(value) else None for key, value in group.items()}
+            for name, group in evaluation.figures.items()
+        }
+        print(json.dumps(figures, indent=2))
         return OK
     columns = ("PCK@0.2", "AP", "AP50", "AP75", "AR", "people", "pictures")
     rows = [
@@ -249,7 +274,9 @@ class _progress:
     def __call__(self, done: int, total: int) -> None:
         if total > 3 and sys.stderr.isatty():
             filled = done * 30 // total
-            print(f"\r{'█' * filled}{'░' * (30 - filled)} {done}/{total} {self.unit}", end="", file=sys.stderr, flush=True)
+            print(
+                f"\r{'█' * filled}{'░' * (30 - filled)} {done}/{total} {self.unit}", end="", file=sys.stderr, flush=True
+            )
             self.shown = True
 
     def clear(self) -> None:

@@ -42,8 +42,8 @@ class PoseEstimator:
         detector: name of a packaged detector; a callable that takes a (H, W, 3) uint8 BGR picture and returns boxes
             (N, 4) xyxy, or boxes and scores (N,); or None, which takes every picture as one person.
         decoder: ``"soft-argmax"`` or ``"quarter-offset"``; the card's when omitted.
-        nms: how several detections of one person are merged: ``"hard"``, ``"soft"``, ``"parallel"`` or None. Boxes given
-            by the caller are never merged.
+        nms: how several detections of one person are merged: ``"hard"``, ``"soft"``, ``"parallel"`` or None. Boxes
+            given by the caller are never merged.
         flip_test: run every crop mirrored as well and average; slower, a little more accurate.
         threads: CPU threads, or ``"auto"``.
         color: channel order of arrays that are passed in; files, bytes and PIL images say it themselves.
@@ -126,7 +126,8 @@ class PoseEstimator:
         Raises:
             as a call does; the first bad picture ends it. InvalidTypeError: ``images`` is one picture, not several.
         """
-        if isinstance(images, (str, bytes)) or not isinstance(images, Iterable) or np.ndim(images) in (2, 3):
+        encoded = isinstance(images, (str, bytes, bytearray, memoryview))
+        if encoded or not isinstance(images, Iterable) or getattr(images, "ndim", 4) < 4:
             raise InvalidTypeError(f"batch takes several pictures, got one {type(images).__name__}; pass [picture]")
         images = list(images)
         boxes = [None] * len(images) if boxes is None else list(boxes)
@@ -218,7 +219,7 @@ def _checked_scores(scores: Any, count: int) -> NDArray[np.float32]:
         raise InvalidInputError(f"the detector's scores must be {count} numbers, one a box: {error}") from error
     if array.shape != (count,) or not np.isfinite(array).all():
         raise InvalidInputError(
-            f"the detector's scores must be {count} finite numbers, one a box; got shape {array.shape}: {array.tolist()}"
+            f"the detector's scores must be {count} finite numbers, one a box; got {array.tolist()}"
         )
     return array
 

@@ -19,6 +19,7 @@ from mobilepose_sdk.errors import InvalidInputError, SourceNotFoundError
 from mobilepose_sdk.estimator import PICTURES_AT_ONCE, PoseEstimator
 from mobilepose_sdk.metrics import COCO_STATS, coco_average_precision, pck
 from mobilepose_sdk.results import PoseResult
+from mobilepose_sdk.skeleton import COCO_17
 from mobilepose_sdk.sources import read_picture
 
 Array = NDArray[Any]
@@ -26,6 +27,8 @@ Boxes = Literal["given", "detected"]
 Progress = Callable[[int, int], None]
 """Called with pictures done and pictures in all."""
 ALL = "all"
+NEEDED = ("id", "image_id", "category_id", "bbox", "area", "iscrowd", "num_keypoints", "keypoints")
+"""What pycocotools reads of every person."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,7 @@ def evaluate_poses(
         MissingDependencyError: pycocotools is not installed.
     """
     annotations = read_annotations(annotation_file)
+    _check_people(annotations, annotation_file)
     people = _labelled_people(annotations)
     if not people:
         raise InvalidInputError(f"{annotation_file} holds no person with labelled keypoints")
@@ -78,7 +82,8 @@ def evaluate_poses(
         poses.update({image["id"]: result for image, result in zip(part, found)})
         if progress:
             progress(start + len(part), len(wanted))
-    results = [entry for image_id, result in poses.items() for entry in result.to_coco(image_id)]
+    category = next(iter(people.values()))[0]["category_id"]
+    results = [entry for image_id, result in poses.items() for entry in result.to_coco(image_id, category)]
     groups: dict[str, list[int]] = {ALL: [image["id"] for image in wanted]}
     for image in wanted:
         if "source" in image:
@@ -127,6 +132,22 @@ def read_annotations(path: str | os.PathLike[str]) -> dict[str, Any]:
     if not isinstance(content, dict) or not {"images", "annotations"} <= content.keys():
         raise InvalidInputError(f"{os.fspath(path)!r} is not a COCO file: it needs 'images' and 'annotations'")
     return content
+
+
+def _check_people(annotations: dict[str, Any], path: str | os.PathLike[str]) -> None:
+    """Before the pictures are looked at, which may take hours: whether pycocotools can read the truth."""
+    if not annotations.get("categories"):
+        raise InvalidInputError(f"{os.fspath(path)!r} is not a COCO keypoint file: it needs 'categories'")
+    values = 3 * len(COCO_17)
+    for entry in annotations["annotations"]:
+        missing = [name for name in NEEDED if name not in entry]
+        if missing:
+            raise InvalidInputError(f"{os.fspath(path)!r}: annotation {entry.get('id')} lacks {', '.join(missing)}")
+        if len(entry["keypoints"]) != values:
+            raise InvalidInputError(
+                f"{os.fspath(path)!r}: annotation {entry['id']} has {len(entry['keypoints'])} keypoint numbers; "
+                f"accepted: {values}, COCO-17's x, y and visibility"
+            )
 
 
 def _labelled_people(annotations: dict[str, Any]) -> dict[int, list[dict[str, Any]]]:

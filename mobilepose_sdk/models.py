@@ -158,8 +158,8 @@ def find_model(model: str | Path, kind: Kind) -> ModelCard:
     card = _catalogue().get(str(model))
     if card is None:
         if not Path(model).is_dir():
-            names = ", ".join(name for name, known in _catalogue().items() if known.kind == kind)
-            raise ModelNotFoundError(f"no {kind} model {str(model)!r}; packaged: {names or 'none'}; or give a model folder")
+            names = ", ".join(name for name, known in _catalogue().items() if known.kind == kind) or "none"
+            raise ModelNotFoundError(f"no {kind} model {str(model)!r}; packaged: {names}; or give a model folder")
         card = ModelCard.read(Path(model))
     if card.kind != kind:
         raise InvalidInputError(f"{card.name} is a {card.kind} model; a {kind} model is needed here")

@@ -1,9 +1,9 @@
 """From a person's box to the picture a network reads, and back.
 
 One pixel convention holds everywhere in the SDK: an integer coordinate is the *centre* of a pixel, as in OpenCV and in
-COCO's keypoints. A crop of ``width`` × ``height`` pixels places the centre of the box at ``(width / 2, height / 2)``, and
-heatmap pixel ``h`` stands for input pixel ``stride * h`` (SimpleBaseline's convention, which LPN's official weights were
-trained with).
+COCO's keypoints. A crop of ``width`` × ``height`` pixels places the centre of the box at ``(width / 2, height / 2)``,
+and heatmap pixel ``h`` stands for input pixel ``stride * h`` (SimpleBaseline's convention, which LPN's official weights
+were trained with).
 """
 
 from __future__ import annotations

@@ -255,6 +255,15 @@ def test_equals_the_oracle_on_random_maps(seed, k, size, tag_size, spread, round
     assert_equal(group(heatmaps, tags, **options), oracle(heatmaps, tags, **options))
 
 
+@pytest.mark.parametrize("seed", [210, 533, 567])
+def test_among_equal_distances_the_higher_score_joins(seed):
+    """Crowds, found by search, that come out otherwise when the cost leaves out the score."""
+    rng = np.random.default_rng(seed)
+    heatmaps = rng.uniform(-0.3, 1, (K, 16, 16)).astype(np.float32)
+    tags = (np.round(rng.normal(0, 2, (K, 16, 16, 2)) * 3) / 3).astype(np.float32)
+    assert_equal(group(heatmaps, tags, max_people=5), oracle(heatmaps, tags, max_people=5))
+
+
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), count=st.integers(1, 20), tag_size=st.integers(1, 2), noise=st.floats(0, 1))
 def test_equals_the_oracle_on_drawn_people(seed, count, tag_size, noise):

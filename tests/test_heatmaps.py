@@ -165,9 +165,7 @@ def test_recovers_the_centre_of_a_gaussian(options, tolerance):
 def test_blur_is_scipys_up_to_a_factor(heatmaps, sigma):
     blurred = gaussian_blur(heatmaps, sigma)
     radius = math.ceil(3 * sigma)
-    expected = gaussian_filter(
-        heatmaps.astype(np.float64), sigma, mode="reflect", truncate=radius / sigma, axes=(2, 3)
-    )
+    expected = gaussian_filter(heatmaps.astype(np.float64), sigma, mode="reflect", truncate=radius / sigma, axes=(2, 3))
     before, after = heatmaps.max(axis=(2, 3)), expected.max(axis=(2, 3))
     factor = np.divide(before, after, out=np.ones_like(after), where=after > 0)[:, :, None, None]
     assert blurred.dtype == np.float32

@@ -29,6 +29,8 @@ def crowds(draw, max_people=8, ties=True):
     keypoint_scores = rng.uniform(0, 1, (n, K))
     areas = rng.uniform(0, 8000, n)
     if ties:
+        if draw(st.booleans()):
+            keypoint_scores[:], areas[:] = 0.7, 4000
         scores = draw(npst.arrays(np.float32, n, elements=st.sampled_from([0, 0.3, 0.5, 1.0])))
         for copy, original in draw(st.lists(st.tuples(*[st.integers(0, max(n - 1, 0))] * 2), max_size=3)) if n else ():
             keypoints[copy], keypoint_scores[copy] = keypoints[original], keypoint_scores[original]
@@ -53,9 +55,7 @@ def oks(keypoints, keypoint_scores, areas, i, j):
     for k in range(K):
         if keypoint_scores[i][k] > 0.1 and keypoint_scores[j][k] > 0.1:
             distance = math.dist(keypoints[i][k], keypoints[j][k])
-            terms.append(
-                math.exp(-(distance**2) / (2 * math.sqrt(areas[i] * areas[j]) * (2 * COCO_17.sigmas[k]) ** 2))
-            )
+            terms.append(math.exp(-(distance**2) / (2 * math.sqrt(areas[i] * areas[j]) * (2 * COCO_17.sigmas[k]) ** 2)))
     return sum(terms) / len(terms) if terms else 0.0
 
 

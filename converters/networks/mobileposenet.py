@@ -1,9 +1,9 @@
 """MobilePoseNet: Designing Compact Convolutional Filters for Lightweight Human Pose Estimation (Niu et al.).
 
-Table 1's convolutions sum to 1.50 M parameters before any squeeze-and-excite weight, and MobileNetV3's usual squeeze (a
-quarter of the expanded width) would make 2.9 M of it. The squeeze is not printed, so it is set to 1/64 of the expanded
-width, at least 8 channels, which keeps the total under 1.7 M. The last row's ReLU is left out: a regression target needs
-no clamp.
+Table 1's convolutions sum to 1.50 M parameters before any squeeze-and-excite weight, and MobileNetV3's usual squeeze
+(a quarter of the expanded width) would make 2.9 M of it. The squeeze is not printed, so it is set to 1/64 of the
+expanded width, at least 8 channels, which keeps the total under 1.7 M. The last row's ReLU is left out: a regression
+target needs no clamp.
 """
 
 from __future__ import annotations
@@ -68,9 +68,7 @@ class InvertedBottleneck(nn.Module):
         )
         self.attention = SqueezeExcite(row.expanded, squeeze(row.expanded)) if row.attention else None
         self.activation = activation()
-        self.project = nn.Sequential(
-            nn.Conv2d(row.expanded, row.channels, 1, bias=False), nn.BatchNorm2d(row.channels)
-        )
+        self.project = nn.Sequential(nn.Conv2d(row.expanded, row.channels, 1, bias=False), nn.BatchNorm2d(row.channels))
         self.shortcut = row.stride == 1 and channels_in == row.channels
 
     def forward(self, x: Tensor) -> Tensor:
@@ -109,7 +107,9 @@ class LightweightUpsampling(nn.Module):
 
     def __init__(self, channels_in: int, channels_out: int, expanded: int = 320) -> None:
         super().__init__()
-        self.expand = nn.Sequential(nn.Conv2d(channels_in, expanded, 1, bias=False), nn.BatchNorm2d(expanded), nn.ReLU())
+        self.expand = nn.Sequential(
+            nn.Conv2d(channels_in, expanded, 1, bias=False), nn.BatchNorm2d(expanded), nn.ReLU()
+        )
         self.upsample = nn.Sequential(GroupedTransposedConv(expanded, expanded), nn.BatchNorm2d(expanded), nn.ReLU())
         self.project = nn.Sequential(nn.Conv2d(expanded, channels_out, 1, bias=False), nn.BatchNorm2d(channels_out))
         self.attention = SqueezeExcite(channels_out, squeeze(channels_out))

@@ -74,10 +74,12 @@ def change_colour(crop: NDArray[np.uint8], augmentation: Augmentation, rng: np.r
         contrast = 1 + rng.uniform(-strength, strength)
         matrix = contrast * gains @ (saturation * np.eye(3) + (1 - saturation) * grey)
         shift = 128 * (1 - contrast) + rng.uniform(-strength, strength) * 80
-        crop = cv2.transform(crop, np.column_stack([matrix, np.full(3, shift)]))
+        crop = np.asarray(cv2.transform(crop, np.column_stack([matrix, np.full(3, shift)])), np.uint8)
     if rng.random() < augmentation.blur_share:
         height, width = crop.shape[:2]
         factor = rng.uniform(0.25, 0.7)
-        small = cv2.resize(crop, (max(8, int(width * factor)), max(8, int(height * factor))), interpolation=cv2.INTER_AREA)
-        crop = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
-    return np.asarray(crop, dtype=np.uint8)
+        small = cv2.resize(
+            crop, (max(8, int(width * factor)), max(8, int(height * factor))), interpolation=cv2.INTER_AREA
+        )
+        crop = np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
+    return crop

@@ -78,6 +78,8 @@ class Normalised(nn.Module):
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
+        self.mean: Tensor
+        self.std: Tensor
         self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1) * 255)
         self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1) * 255)
 
@@ -98,7 +100,7 @@ class Training:
 
     def __init__(self, network: nn.Module, task: Task, recipe: Recipe, budget: Budget, run: Path) -> None:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.network = network.to(self.device, memory_format=torch.channels_last)
+        self.network = network.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = AveragedWeights(self.network)
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), lr=recipe.peak_rate, weight_decay=recipe.weight_decay, fused=True
@@ -155,7 +157,7 @@ class Training:
             outputs = model(pictures)
         loss = self.task.loss(outputs.float(), tuple(batch[1:]))
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip)
         self.optimizer.step()
         self.average.update(self.network)
@@ -168,7 +170,7 @@ class Training:
 
     def _evaluate(self, stage: Stage, loss: float) -> None:
         figures = self.task.figures(Normalised(self.average.network).to(self.device), stage)
-        entry = {"samples": self.samples, "minutes": round(self.minutes, 2), "loss": round(loss, 4)}
+        entry: dict[str, Any] = {"samples": self.samples, "minutes": round(self.minutes, 2), "loss": round(loss, 4)}
         entry |= {"input": list(stage.input_size), **{key: round(value, 4) for key, value in figures.items()}}
         with open(self.run / "log.jsonl", "a", encoding="utf-8") as out:
             out.write(json.dumps(entry) + "\n")

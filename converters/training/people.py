@@ -26,7 +26,9 @@ class Person(NamedTuple):
     weights: NDArray[np.float32]
 
 
-def read_people(annotation_file: Path, source: str | None = None, fewest: int = 4) -> tuple[dict[str, Any], list[Person]]:
+def read_people(
+    annotation_file: Path, source: str | None = None, fewest: int = 4
+) -> tuple[dict[str, Any], list[Person]]:
     """People with at least ``fewest`` labelled keypoints, from a COCO keypoint file.
 
     A label's trust is its ``keypoint_weights`` entry where the file has one, else 1 where ``v > 0``.
@@ -86,4 +88,3 @@ class PoseSamples(ShuffledSamples[tuple[torch.Tensor, torch.Tensor, torch.Tensor
         xy = apply_affine(matrix, xy[None])[0]
         inside = ((xy >= 0) & (xy <= (width - 1, height - 1))).all(axis=1)
         return change_colour(crop, self.augmentation, rng), xy / STRIDE, weights * inside
-

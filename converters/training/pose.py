@@ -20,7 +20,7 @@ POSE_RECIPE = Recipe(stages=(Stage((96, 128), 0.75), Stage((192, 256), 1.0)))
 FEW_EPOCHS = Augmentation(
     rotation_share=0.3, scale=0.25, aspect=1.2, shift=0.04, half_body_share=0.08, colour=0.2, blur_share=0.05
 )
-"""For runs of some ten epochs, which are limited by what they see, not by overfitting; LPN's 150 use the full strength."""
+"""For runs of some ten epochs, limited by what they see and not by overfitting; LPN's 150 use the full strength."""
 
 
 def target_sigma(height: int) -> float:

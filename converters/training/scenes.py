@@ -1,8 +1,9 @@
-"""Whole pictures for the person detector: one picture, or four in a mosaic, with everybody's box."""
+"""Whole pictures for the person detector: one picture or a mosaic of several, with everybody's box."""
 
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,11 @@ from converters.training.samples import ShuffledSamples
 
 Array = NDArray[Any]
 MOST_PEOPLE = 48
-MOSAIC_SHARE = 0.6
+GRIDS = {1: 0.35, 2: 0.35, 3: 0.30}
+"""How often a scene is one picture, or 2×2, or 3×3: the training pictures' people are large, users' are not."""
+SMALLEST = {1: 0.4, 2: 0.7, 3: 1.0}
+LARGEST = 1.6
+"""Scales of a picture, relative to what fits its tile."""
 VISIBLE = 0.3
 """A person is kept when at least this share of the box lies on the tile."""
 
@@ -26,7 +31,7 @@ VISIBLE = 0.3
 class Scenes(ShuffledSamples[tuple[Tensor, ...]]):
     """Item: picture (3, H, W) uint8 BGR and boxes (MOST_PEOPLE, 4) float32 xyxy, input pixels, padded with NaN.
 
-    Only pictures whose ``all_people_annotated`` is true are used: elsewhere an unmarked person would count as background.
+    Only pictures whose ``all_people_annotated`` is true are used: elsewhere unmarked people would count as background.
     """
 
     def __init__(self, data: Path, input_size: tuple[int, int], augmentation: Augmentation, seed: int) -> None:
@@ -45,13 +50,11 @@ class Scenes(ShuffledSamples[tuple[Tensor, ...]]):
     def sample(self, index: int, rng: np.random.Generator) -> tuple[Tensor, ...]:
         width, height = self.input_size
         canvas = np.zeros((height, width, 3), dtype=np.uint8)
-        if rng.random() < MOSAIC_SHARE:
-            x, y = (int(side * rng.uniform(0.3, 0.7)) for side in self.input_size)
-            tiles = [(0, 0, x, y), (x, 0, width, y), (0, y, x, height), (x, y, width, height)]
-            others = rng.integers(0, self.count, 3)
-            boxes = [self._paste(canvas, tile, int(i), rng, 1.0) for tile, i in zip(tiles, [index, *others])]
-        else:
-            boxes = [self._paste(canvas, (0, 0, width, height), index, rng, 0.45)]
+        grid = int(rng.choice(list(GRIDS), p=list(GRIDS.values())))
+        across, down = (_cuts(side, grid, rng) for side in self.input_size)
+        tiles = [(left, top, right, bottom) for top, bottom in pairwise(down) for left, right in pairwise(across)]
+        chosen = [index, *map(int, rng.integers(0, self.count, len(tiles) - 1))]
+        boxes = [self._paste(canvas, tile, i, rng, SMALLEST[grid]) for tile, i in zip(tiles, chosen)]
         kept = np.concatenate(boxes)[:MOST_PEOPLE]
         padded = np.full((MOST_PEOPLE, 4), np.nan, dtype=np.float32)
         padded[: len(kept)] = kept
@@ -65,7 +68,7 @@ class Scenes(ShuffledSamples[tuple[Tensor, ...]]):
         picture, boxes = self.pack[self.ids[index]], self.boxes[self.ids[index]]
         height, width = picture.shape[:2]
         fit = min((right - left) / width, (bottom - top) / height)
-        scale = fit * smallest * (1.6 / smallest) ** rng.random()
+        scale = fit * smallest * (LARGEST / smallest) ** rng.random()
         stretch = self.augmentation.aspect ** rng.uniform(-0.5, 0.5)
         sx, sy = scale * stretch, scale / stretch
         slack = np.array([right - left - width * sx, bottom - top - height * sy])
@@ -76,9 +79,16 @@ class Scenes(ShuffledSamples[tuple[Tensor, ...]]):
         else:
             matrix = np.array([[sx, 0, offset[0]], [0, sy, offset[1]]])
         warped = cv2.warpAffine(picture, matrix, (right - left, bottom - top), flags=cv2.INTER_LINEAR)
-        canvas[top:bottom, left:right] = change_colour(warped, self.augmentation, rng)
+        canvas[top:bottom, left:right] = change_colour(np.asarray(warped, np.uint8), self.augmentation, rng)
         boxes = boxes * matrix[[0, 1, 0, 1], [0, 1, 0, 1]] + matrix[[0, 1, 0, 1], 2]
         clipped = np.clip(boxes, 0, np.array([right - left, bottom - top] * 2))
         area = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
         visible = np.prod(clipped[:, 2:] - clipped[:, :2], axis=1) > VISIBLE * area
-        return (clipped + [left, top, left, top])[visible & (clipped[:, 3] - clipped[:, 1] > 4)]
+        kept = clipped[visible & (clipped[:, 3] - clipped[:, 1] > 4)]
+        return np.asarray(kept + [left, top, left, top])
+
+
+def _cuts(side: int, count: int, rng: np.random.Generator) -> list[int]:
+    """Borders of ``count`` tiles along a side, the inner ones moved by up to a fifth of a tile."""
+    moved = np.arange(1, count) + rng.uniform(-0.2, 0.2, count - 1)
+    return [0, *(int(side * cut / count) for cut in moved), side]

@@ -84,9 +84,7 @@ class DetectionValidation:
         annotations = json.loads((folder / "dev.json").read_text(encoding="utf-8"))
         self.pack = PicturePack(annotations, folder / "images")
         self.images = [image for image in annotations["images"] if image["all_people_annotated"]]
-        self.truth = {
-            image["id"]: split_people(annotations["annotations"], image, smallest) for image in self.images
-        }
+        self.truth = {image["id"]: split_people(annotations["annotations"], image, smallest) for image in self.images}
 
     def __call__(self, network: Callable[[Array], Array], input_size: tuple[int, int]) -> dict[str, float]:
         """Figures of a network that takes one (H, W, 3) uint8 picture and returns its (5, h, w) output."""

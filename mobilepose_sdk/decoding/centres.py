@@ -35,7 +35,7 @@ def decode_centres(output: Array, stride: int, min_score: float) -> tuple[NDArra
     logits = np.ascontiguousarray(output[0], dtype=np.float32)
     # A constant 3×3 border of -inf is OpenCV's default for dilation, so borders can hold peaks.
     peaks = (logits == cv2.dilate(logits, np.ones((3, 3), np.uint8))) & (logits > np.log(min_score / (1 - min_score)))
-    row, column = np.nonzero(peaks)
+    row, column = _one_each(peaks)
     if len(row) > CANDIDATES:
         best = np.argpartition(-logits[row, column], CANDIDATES)[:CANDIDATES]
         row, column = row[best], column[best]
@@ -46,3 +46,13 @@ def decode_centres(output: Array, stride: int, min_score: float) -> tuple[NDArra
     scores = (1 / (1 + np.exp(-values[0]))).astype(np.float32)
     kept = box_nms(boxes, scores, NMS_IOU)
     return boxes[kept], scores[kept]
+
+
+def _one_each(peaks: Array) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Rows and columns of the peaks (H, W), of those that touch only the middle one: they are one plateau."""
+    row, column = np.nonzero(peaks)
+    plateau = cv2.connectedComponents(peaks.astype(np.uint8))[1][row, column]
+    order = np.argsort(plateau, kind="stable")
+    _, first, count = np.unique(plateau[order], return_index=True, return_counts=True)
+    middle = order[first + count // 2]
+    return row[middle], column[middle]

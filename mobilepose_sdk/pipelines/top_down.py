@@ -10,7 +10,14 @@ from numpy.typing import NDArray
 
 from mobilepose_sdk.decoding.heatmaps import Method, decode
 from mobilepose_sdk.models import ModelCard
-from mobilepose_sdk.preprocessing import apply_affine, as_channels, crop_matrices, crop_regions, invert_affine, warp_crops
+from mobilepose_sdk.preprocessing import (
+    apply_affine,
+    as_channels,
+    crop_matrices,
+    crop_regions,
+    invert_affine,
+    warp_crops,
+)
 from mobilepose_sdk.runtimes import Runtime
 from mobilepose_sdk.skeleton import Skeleton
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilepose_sdk.errors import InvalidInputError, ModelFileError, MobilePoseError
+from mobilepose_sdk.errors import InvalidInputError, MobilePoseError, ModelFileError
 
 BUCKETS = (1, 2, 4, 8)
 
