@@ -8,6 +8,10 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from converters.catalogue import Design
 
 ALLOCATOR = ":".join(
     f"glibc.malloc.{name}"
@@ -34,9 +38,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     build.add_argument("--data", type=Path, required=True, help="folder with train.json, dev.json and images/")
     build.set_defaults(run_command=_build)
 
+    importer = commands.add_parser("import", help="make a model folder from an official checkpoint")
+    importer.add_argument("model")
+    importer.add_argument("checkpoint", type=Path, help="the release's .pth")
+    importer.add_argument("--out", type=Path, required=True, help="the model folder to write")
+    importer.add_argument("--precision", action="append", choices=("fp32", "fp16", "int8"), help="fp16 when omitted")
+    importer.add_argument("--calibration", type=Path, help="folder of your own pictures of people, for int8")
+    importer.set_defaults(run_command=_import)
+
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    options.run_command(options)
+    from converters.checkpoints import CheckpointError
+    from mobilepose_sdk.errors import MobilePoseError
+
+    try:
+        options.run_command(options)
+    except (CheckpointError, MobilePoseError) as error:
+        parser.exit(3, f"{parser.prog}: {error}\n")
     return 0
 
 
@@ -69,7 +87,15 @@ def _build(options: argparse.Namespace) -> None:
     print(card.folder, card.accuracy)
 
 
-def _design(name: str):  # type: ignore[no-untyped-def]
+def _import(options: argparse.Namespace) -> None:
+    from converters.packaging import import_checkpoint
+
+    precisions = options.precision or ["fp16"]
+    card = import_checkpoint(_design(options.model), options.checkpoint, options.out, precisions, options.calibration)
+    print(f"wrote {card.folder}: {', '.join(precisions)}; open it with PoseEstimator({str(card.folder)!r})")
+
+
+def _design(name: str) -> Design:
     from converters.catalogue import DESIGNS
 
     if name not in DESIGNS:

@@ -26,6 +26,7 @@ class Design:
         network: makes an untrained network.
         input_size: (width, height) it is packaged for.
         stride: input pixels per output-map pixel.
+        outputs: names of the network's outputs, in order.
         summary: one line for the card.
         paper: where the network comes from.
         task: what it learns, given the folder of the data.
@@ -38,6 +39,7 @@ class Design:
     network: Callable[[], nn.Module]
     input_size: tuple[int, int]
     stride: int
+    outputs: tuple[str, ...]
     summary: str
     paper: str
     task: Callable[[Path], Task]
@@ -45,26 +47,32 @@ class Design:
     color: Literal["bgr", "rgb"] = "bgr"
 
 
+def _lpn(depth: int) -> Design:
+    return Design(
+        name=f"lpn-{depth}",
+        kind="pose",
+        network=lambda: LPN(depth),
+        input_size=(192, 256),
+        stride=4,
+        outputs=("heatmaps",),
+        summary=f"Lightweight Pose Network, {depth} layers: one person's 17 keypoints",
+        paper="Zhang, Tang, Wu: Simple and Lightweight Human Pose Estimation (LPN), 2019",
+        task=pose.PoseTask,
+        recipe=pose.POSE_RECIPE,
+    )
+
+
 DESIGNS = {
     design.name: design
     for design in (
-        Design(
-            name="lpn-50",
-            kind="pose",
-            network=lambda: LPN(50),
-            input_size=(192, 256),
-            stride=4,
-            summary="Lightweight Pose Network, 50 layers: one person's 17 keypoints",
-            paper="Zhang, Tang, Wu: Simple and Lightweight Human Pose Estimation (LPN), 2019",
-            task=pose.PoseTask,
-            recipe=pose.POSE_RECIPE,
-        ),
+        *map(_lpn, (50, 101, 152)),
         Design(
             name="person-detector",
             kind="detector",
             network=PersonDetector,
-            input_size=(320, 320),
+            input_size=(256, 256),
             stride=detection.STRIDE,
+            outputs=("centres",),
             summary="anchor-free person detector on MobilePoseNet's encoder and upsampling block",
             paper="blocks of Niu et al.: Designing Compact Convolutional Filters for Lightweight Human Pose "
             "Estimation, 2021; centres as in Zhou et al.: Objects as Points, 2019",

@@ -25,8 +25,15 @@ def markdown(card: ModelCard) -> str:
         )
     else:
         lines.append(f"* People scoring at least {card.min_score} are reported")
-    lines += ["", "## Measured", "", _accuracy(card), "", "## Training", ""]
+    if card.accuracy:
+        lines += ["", "## Measured", "", _accuracy(card)]
+    if "checkpoint" in training:
+        lines += ["", "## Origin", "", f"Converted from `{training['checkpoint']}` (sha256 {training['sha256']})."]
+        return "\n".join(lines) + "\n"
     lines += [
+        "",
+        "## Training",
+        "",
         f"`{training['command']}` with seed {training['seed']} on {training['machine']}: "
         f"{training['samples']:,} samples in {training['minutes']:.0f} minutes, from random weights."
         f"{training['notes']}",

@@ -7,20 +7,25 @@ import json
 import logging
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from converters import quantization, to_openvino
 from converters.catalogue import Design
+from converters.checkpoints import load_checkpoint
 from converters.complexity import count_macs, count_parameters
 from converters.model_card import markdown
 from converters.sources import SOURCES
 from converters.training.validation import AP_SOURCE, PCK_SOURCE
 from mobilepose_sdk.detection import PersonDetector
+from mobilepose_sdk.errors import InvalidInputError
 from mobilepose_sdk.estimator import PoseEstimator
 from mobilepose_sdk.evaluation import evaluate_detector, evaluate_poses
 from mobilepose_sdk.models import ModelCard, ModelFile
@@ -73,7 +78,7 @@ def load_weights(design: Design, folder: Path) -> nn.Module:
 
 
 def build(design: Design, data: Path, folder: Path | None = None) -> ModelCard:
-    """Make a model's OpenVINO files and its card from its ``weights.safetensors``.
+    """Make a model's OpenVINO files and its card from its ``weights.safetensors``, and measure them.
 
     Args:
         design: which model.
@@ -81,32 +86,85 @@ def build(design: Design, data: Path, folder: Path | None = None) -> ModelCard:
         folder: the model's folder; ``prebuilt/<name>`` when omitted.
     """
     folder = folder or PREBUILT / design.name
-    network = load_weights(design, folder)
-    floating = to_openvino.convert(network, design.input_size)
-    files = {"fp16": to_openvino.save(floating, folder, "fp16")}
+    training = json.loads((folder / "training.json").read_text(encoding="utf-8"))
     inputs = quantization.calibration_inputs(data, design.kind, design.input_size)
-    files["int8"] = to_openvino.save(quantization.quantize(floating, inputs), folder, "int8")
+    card = package(design, load_weights(design, folder), folder, ("int8", "fp16"), inputs, training)
+    return measure(card, data)
+
+
+def package(
+    design: Design,
+    network: nn.Module,
+    folder: Path,
+    precisions: Sequence[str],
+    inputs: list[NDArray[np.uint8]],
+    training: dict[str, Any],
+) -> ModelCard:
+    """Write a network's OpenVINO files and an unmeasured card.
+
+    Args:
+        design: which model.
+        network: with its weights.
+        folder: where to.
+        precisions: ``"int8"``, ``"fp16"`` and ``"fp32"`` in the order of recommendation.
+        inputs: calibration inputs for INT8; see :func:`converters.quantization.quantize`.
+        training: what the weights were made from.
+    """
+    floating = to_openvino.convert(network, design.input_size, design.outputs)
+    files = {}
+    for precision in precisions:
+        model = quantization.quantize(floating, inputs) if precision == "int8" else floating
+        files[precision] = _listed(to_openvino.save(model, folder, precision), folder)
     card = ModelCard(
         name=design.name,
         kind=design.kind,
         summary=design.summary,
         paper=design.paper,
-        licence=LICENCE,
+        licence=training.get("licence", LICENCE),
         input_size=design.input_size,
         color=design.color,
         stride=design.stride,
+        outputs=[{"name": output.any_name, "shape": list(output.shape)} for output in floating.outputs],
         skeleton="coco-17" if design.kind == "pose" else "",
         decoder=POSE_DECODER if design.kind == "pose" else {},
         min_score=0.0 if design.kind == "pose" else 0.3,
         parameters=count_parameters(network),
         macs=count_macs(network, design.input_size),
-        training=json.loads((folder / "training.json").read_text(encoding="utf-8")),
-        quantization={"method": "NNCF post-training, mixed preset", "pictures": len(inputs)},
-        files={"openvino": {precision: _listed(files[precision], folder) for precision in ("int8", "fp16")}},
+        training=training,
+        quantization={"method": "NNCF post-training, mixed preset", "pictures": len(inputs)} if inputs else {},
+        files={"openvino": files},
         folder=folder,
     )
     write_card(card)
-    return measure(card, data)
+    return card
+
+
+def import_checkpoint(
+    design: Design, checkpoint: Path, folder: Path, precisions: Sequence[str], calibration: Path | None
+) -> ModelCard:
+    """A model folder from an official checkpoint; ``PoseEstimator(folder)`` opens it.
+
+    Args:
+        design: which network the checkpoint is of.
+        checkpoint: see :func:`converters.checkpoints.load_checkpoint`.
+        folder: where to.
+        precisions: ``"int8"``, ``"fp16"`` and ``"fp32"`` in the order of recommendation.
+        calibration: folder of pictures with people, for INT8.
+
+    Raises:
+        CheckpointError: the checkpoint does not fit.
+        InvalidInputError: INT8 without calibration pictures, or with nobody in them.
+    """
+    network = load_checkpoint(design.network(), checkpoint)
+    inputs: list[NDArray[np.uint8]] = []
+    if "int8" in precisions:
+        if calibration is None:
+            raise InvalidInputError("INT8 needs --calibration FOLDER: a folder of your own pictures of people")
+        inputs = quantization.inputs_from_pictures(calibration, design.kind, design.input_size)
+        log.info("calibrating with %d inputs from %s", len(inputs), calibration)
+    digest = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
+    origin = {"checkpoint": checkpoint.name, "sha256": digest, "licence": "that of the checkpoint"}
+    return package(design, network, folder, precisions, inputs, origin)
 
 
 def measure(card: ModelCard, data: Path) -> ModelCard:

@@ -12,8 +12,11 @@ from numpy.typing import NDArray
 
 from converters.training.people import read_people
 from converters.training.pictures import PicturePack
+from mobilepose_sdk.detection import PersonDetector
+from mobilepose_sdk.errors import InvalidInputError
 from mobilepose_sdk.models import Kind
 from mobilepose_sdk.preprocessing import crop_matrices, crop_regions, letterbox, warp_crops
+from mobilepose_sdk.sources import expand_inputs, read_picture
 
 CALIBRATION_COUNT = 320
 
@@ -34,6 +37,29 @@ def calibration_inputs(
     picked = [people[int(index)] for index in rng.choice(len(people), count, replace=False)]
     matrices = crop_matrices(*crop_regions(np.stack([p.box for p in picked]), input_size), input_size)
     return [warp_crops(pack[p.image_id], matrix[None], input_size) for p, matrix in zip(picked, matrices)]
+
+
+def inputs_from_pictures(folder: Path, kind: Kind, input_size: tuple[int, int]) -> list[NDArray[np.uint8]]:
+    """Calibration inputs (1, H, W, 3) uint8 from anybody's pictures: people our detector finds, or whole pictures.
+
+    Raises:
+        SourceNotFoundError: the folder holds no pictures.
+        InvalidInputError: nobody was found in them.
+    """
+    paths, problems = expand_inputs([folder])
+    if problems:
+        raise problems[0]
+    images = [read_picture(path) for path in paths]
+    if kind == "detector":
+        return [letterbox(image, input_size)[0][None] for image in images]
+    detector = PersonDetector()
+    inputs = []
+    for image in images:
+        matrices = crop_matrices(*crop_regions(detector(image)[0], input_size), input_size)
+        inputs += [crop[None] for crop in warp_crops(image, matrices, input_size)]
+    if not inputs:
+        raise InvalidInputError(f"no people were found in the {len(images)} pictures of {folder}")
+    return inputs
 
 
 def quantize(

@@ -39,6 +39,7 @@ class ModelCard:
         input_size: (width, height), pixels.
         color: channel order of the uint8 NHWC input, ``"bgr"`` or ``"rgb"``.
         stride: input pixels per output-map pixel.
+        outputs: name and shape, for one picture, of each output, in order.
         skeleton: name of the keypoint layout; empty for a detector.
         decoder: default decoder of a pose model, keyword arguments of ``decoding.heatmaps.decode``.
         padding: how much a person's box is grown before it is cropped.
@@ -61,6 +62,7 @@ class ModelCard:
     input_size: tuple[int, int]
     color: Literal["bgr", "rgb"]
     stride: int
+    outputs: list[dict[str, Any]]
     parameters: int
     macs: int
     skeleton: str = ""

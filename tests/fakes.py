@@ -129,6 +129,7 @@ def card_entries(kind: str = "pose", **changes: Any) -> dict[str, Any]:
         "input_size": list(INPUT_SIZE),
         "color": "bgr",
         "stride": STRIDE,
+        "outputs": [{"name": "heatmaps", "shape": [1, 17, 64, 48]}],
         "parameters": 1000,
         "macs": 2000,
     }

@@ -60,7 +60,8 @@ def test_ir_equals_torch_in_every_bucket(make: Callable[[], nn.Module]) -> None:
     network = with_statistics(make())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # tracing warns about shapes that are constant by design
-        model = convert(network, SIZE)
+        model = convert(network, SIZE, ("maps",))
+    assert model.output().any_name == "maps"
     core = import_openvino().Core()
     with torch.no_grad():
         expected = PictureInput(network)(torch.from_numpy(pictures(BUCKETS[-1]))).numpy()
@@ -75,7 +76,7 @@ def test_quantized_model_stays_close_and_has_integer_layers() -> None:
     torch.manual_seed(0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        floating = convert(with_statistics(MobilePoseNet()), SIZE)
+        floating = convert(with_statistics(MobilePoseNet()), SIZE, ("maps",))
         quantized = quantize(floating, [picture[None] for picture in pictures(8)])
     assert sum(op.get_type_name() == "FakeQuantize" for op in quantized.get_ops()) > 20
     core = import_openvino().Core()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +43,15 @@ def test_every_card_is_complete_and_every_file_is_as_it_says(card: ModelCard) ->
             assert card.accuracy[f"{runtime}-{precision}"]
     assert all(entry["terms"] for entry in card.training["data"].values())
     assert (card.folder / "README.md").read_text(encoding="utf-8").startswith(f"# {card.name}")
+
+
+def test_openvino_is_loaded_without_its_telemetry(estimator: PoseEstimator) -> None:
+    program = (
+        "import sys; from mobilepose_sdk import PoseEstimator; PoseEstimator(); "
+        "print([name for name in sys.modules if 'openvino_telemetry' in name])"
+    )
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "[]"
 
 
 def test_finds_the_astronaut_and_her_face(estimator: PoseEstimator) -> None:

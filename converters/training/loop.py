@@ -116,9 +116,16 @@ class Training:
         return self.budget.spent(self.samples, self.minutes)
 
     def fit(self) -> Path:
-        """Train until the budget is spent; returns the path of the best weights at the last stage's size."""
-        while self.spent < 1:
-            self._run_stage(next(stage for stage in self.recipe.stages if self.spent < stage.until))
+        """Train until the budget is spent; returns the path of the best weights at the last stage's size.
+
+        Ctrl-C saves the run before it ends.
+        """
+        try:
+            while self.spent < 1:
+                self._run_stage(next(stage for stage in self.recipe.stages if self.spent < stage.until))
+        except KeyboardInterrupt:
+            self._save()
+            raise
         return self.run / "best.pt"
 
     def _run_stage(self, stage: Stage) -> None:

@@ -15,7 +15,7 @@ from converters.training.losses import HeatmapLoss, gaussian_targets
 from converters.training.people import PoseSamples
 from converters.training.validation import PoseValidation
 
-POSE_RECIPE = Recipe(stages=(Stage((96, 128), 0.75), Stage((192, 256), 1.0)))
+POSE_RECIPE = Recipe(stages=(Stage((96, 128), 0.78), Stage((192, 256), 1.0)))
 
 FEW_EPOCHS = Augmentation(
     rotation_share=0.3, scale=0.25, aspect=1.2, shift=0.04, half_body_share=0.08, colour=0.2, blur_share=0.05

@@ -1,0 +1,299 @@
+"""PCK, OKS AP and detection curves: hand examples and pycocotools itself."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import io
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mobilepose_sdk.detection_metrics import PicturePeople, detection_curve, split_people
+from mobilepose_sdk.errors import InvalidInputError
+from mobilepose_sdk.metrics import COCO_STATS, coco_average_precision, pck, torso_length
+
+L_SHOULDER, R_SHOULDER, L_HIP, R_HIP, NOSE, L_WRIST = 5, 6, 11, 12, 0, 9
+
+
+def person() -> np.ndarray:
+    """(1, 17, 2) someone whose left shoulder is 50 pixels from the right hip, and whose other diagonal is 45."""
+    keypoints = np.zeros((1, 17, 2))
+    keypoints[0, L_SHOULDER], keypoints[0, R_HIP] = [40, 0], [0, 30]
+    keypoints[0, R_SHOULDER], keypoints[0, L_HIP] = [0, 3], [36, 30]
+    return keypoints
+
+
+EVERYTHING = np.ones((1, 17), dtype=bool)
+
+
+def test_the_torso_is_the_longer_diagonal_from_a_shoulder_to_the_other_hip():
+    assert torso_length(person(), EVERYTHING).tolist() == [50]
+    assert torso_length(person()[:, :, ::-1], EVERYTHING).tolist() == [50]
+
+
+@pytest.mark.parametrize("missing", [L_SHOULDER, R_HIP])
+def test_with_one_diagonal_unlabelled_the_torso_is_the_other(missing):
+    labelled = EVERYTHING.copy()
+    labelled[0, missing] = False
+    assert torso_length(person(), labelled).tolist() == [45]
+
+
+def test_without_a_labelled_diagonal_there_is_no_torso():
+    labelled = EVERYTHING.copy()
+    labelled[0, [L_SHOULDER, R_SHOULDER]] = False
+    assert np.isnan(torso_length(person(), labelled)).all()
+
+
+def test_a_keypoint_is_correct_up_to_the_threshold_times_the_torso():
+    predicted = person()
+    predicted[0, L_WRIST] += [10, 0]  # exactly 0.2 · 50
+    predicted[0, L_HIP] += [0, 10.01]
+    predicted[0, R_HIP] += [6, -7]
+    answer = pck(predicted, person(), EVERYTHING)
+    assert answer.count == 12
+    assert answer.value == pytest.approx(11 / 12)
+    assert np.flatnonzero(answer.per_keypoint == 0).tolist() == [L_HIP - 5]
+    assert answer.per_keypoint.shape == (12,)
+
+
+def test_the_threshold_is_a_share_of_the_torso():
+    predicted = person()
+    predicted[0, L_WRIST] += [10, 0]
+    assert pck(predicted, person(), EVERYTHING, threshold=0.1).value == pytest.approx(11 / 12)
+
+
+def test_the_face_is_not_counted():
+    predicted = person()
+    predicted[0, :5] += 1000
+    assert pck(predicted, person(), EVERYTHING).value == 1
+
+
+def test_unlabelled_keypoints_are_not_counted():
+    labelled = EVERYTHING.copy()
+    labelled[0, L_WRIST] = False
+    predicted = person()
+    predicted[0, L_WRIST] += 1000
+    answer = pck(predicted, person(), labelled)
+    assert (answer.value, answer.count) == (1, 11)
+    assert np.isnan(answer.per_keypoint[L_WRIST - 5])
+
+
+@pytest.mark.parametrize("torso", ["unlabelled", "of no length"])
+def test_people_without_a_torso_are_not_counted(torso):
+    truth, labelled = np.concatenate([person(), person()]), np.repeat(EVERYTHING, 2, axis=0)
+    if torso == "unlabelled":
+        labelled[1, [L_SHOULDER, R_SHOULDER]] = False
+    else:
+        truth[1] = 7
+    predicted = truth.copy()
+    predicted[1] += 1000
+    answer = pck(predicted, truth, labelled)
+    assert (answer.value, answer.count) == (1, 12)
+
+
+def test_a_missing_person_is_all_wrong():
+    assert pck(np.full((1, 17, 2), np.inf), person(), EVERYTHING).value == 0
+
+
+def test_pck_of_nobody_is_not_a_number():
+    answer = pck(np.zeros((0, 17, 2)), np.zeros((0, 17, 2)), np.zeros((0, 17), bool))
+    assert np.isnan(answer.value)
+    assert answer.count == 0
+
+
+# Average precision
+
+
+def coco(seed: int = 0, pictures: int = 6, noise: float = 6.0):
+    """A small COCO file, and results of mixed quality for it, some of them wrong or missing."""
+    rng = np.random.default_rng(seed)
+    images, annotations, results = [], [], []
+    for image_id in range(1, pictures + 1):
+        images.append({"id": image_id, "width": 640, "height": 480, "file_name": f"{image_id}.jpg"})
+        for _ in range(rng.integers(0, 4)):
+            x, y, w, h = *rng.uniform(0, 300, 2), *rng.uniform(30, 170, 2)
+            points = np.column_stack([rng.uniform(x, x + w, 17), rng.uniform(y, y + h, 17), rng.integers(0, 3, 17)])
+            points[points[:, 2] == 0] = 0
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": image_id,
+                    "category_id": 1,
+                    "bbox": [x, y, w, h],
+                    "area": w * h * 0.6,
+                    "iscrowd": int(rng.random() < 0.1),
+                    "num_keypoints": int((points[:, 2] > 0).sum()),
+                    "keypoints": points.ravel().tolist(),
+                }
+            )
+            for _ in range(rng.integers(0, 3)):
+                found = points.copy()
+                found[:, :2] += rng.normal(0, noise * rng.random(), (17, 2))
+                results.append(
+                    {
+                        "image_id": image_id,
+                        "category_id": 1,
+                        "keypoints": found.ravel().tolist(),
+                        "score": float(rng.random()),
+                    }
+                )
+    return {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "person"}]}, results
+
+
+def pycocotools_stats(annotations, results, image_ids=None):
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO()
+        truth.dataset = copy.deepcopy({"info": {}, **annotations})
+        truth.createIndex()
+        evaluation = COCOeval(truth, truth.loadRes(copy.deepcopy(results)), iouType="keypoints")
+        if image_ids is not None:
+            evaluation.params.imgIds = image_ids
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    return evaluation.stats
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.integers(0, 1000), st.sampled_from([None, [1, 2, 4]]))
+def test_average_precision_is_pycocotools(seed, image_ids):
+    annotations, results = coco(seed)
+    results = results or [{"image_id": 1, "category_id": 1, "keypoints": [0.0] * 51, "score": 0.5}]
+    figures = coco_average_precision(annotations, results, image_ids)
+    assert tuple(figures) == COCO_STATS
+    np.testing.assert_allclose(list(figures.values()), pycocotools_stats(annotations, results, image_ids), atol=1e-9)
+
+
+def perfect(annotations):
+    return [
+        {"image_id": a["image_id"], "category_id": 1, "keypoints": a["keypoints"], "score": 0.9}
+        for a in annotations["annotations"]
+        if not a["iscrowd"] and a["num_keypoints"]
+    ]
+
+
+def test_the_truth_itself_scores_1():
+    annotations, _ = coco()
+    figures = coco_average_precision(annotations, perfect(annotations))
+    assert (figures["AP"], figures["AR"]) == pytest.approx((1, 1))
+
+
+def test_finding_nobody_scores_0_and_what_is_undefined_stays_undefined():
+    annotations, _ = coco()
+    for entry in annotations["annotations"]:
+        entry["area"] = 50.0**2  # medium, so that there is nobody large
+    figures = coco_average_precision(annotations, [])
+    assert (figures["AP"], figures["AR"], figures["AP_medium"], figures["AP_large"]) == (0, 0, 0, -1)
+
+
+def test_nothing_given_is_written_to():
+    annotations, results = coco()
+    before = copy.deepcopy((annotations, results))
+    coco_average_precision(annotations, results)
+    assert (annotations, results) == before
+
+
+def test_results_for_unknown_pictures_are_refused():
+    annotations, results = coco()
+    with pytest.raises(InvalidInputError, match=r"image_id \[77\]"):
+        coco_average_precision(annotations, [*results, {**results[0], "image_id": 77}])
+
+
+def test_nothing_is_printed(capsys):
+    coco_average_precision(*coco())
+    assert capsys.readouterr().out == ""
+
+
+# Detection
+
+
+def found(people, boxes, scores, ignored=()):
+    shaped = (np.array(rows, dtype=np.float64).reshape(-1, 4) for rows in (people, ignored, boxes))
+    return PicturePeople(*shaped, np.array(scores, dtype=np.float64))
+
+
+ANN, BOB, NOBODY = [0, 0, 10, 10], [100, 0, 110, 10], [300, 300, 320, 320]
+
+
+def test_a_curve_by_hand():
+    curve = detection_curve([found([ANN, BOB], [ANN, NOBODY, BOB], [0.9, 0.8, 0.7])])
+    assert curve.scores.tolist() == [0.9, 0.8, 0.7]
+    np.testing.assert_allclose(curve.precision, [1, 1 / 2, 2 / 3])
+    np.testing.assert_allclose(curve.recall, [1 / 2, 1 / 2, 1])
+    assert curve.average_precision == pytest.approx(1 / 2 * 1 + 1 / 2 * 2 / 3)
+
+
+def test_one_curve_is_drawn_over_all_pictures():
+    curve = detection_curve([found([ANN], [ANN], [0.5]), found([BOB], [NOBODY], [0.9]), found([], [], [])])
+    assert curve.scores.tolist() == [0.9, 0.5]
+    np.testing.assert_allclose(curve.precision, [0, 1 / 2])
+    np.testing.assert_allclose(curve.recall, [0, 1 / 2])
+
+
+def test_the_second_detection_of_a_person_is_wrong():
+    curve = detection_curve([found([ANN], [ANN, ANN], [0.9, 0.8])])
+    np.testing.assert_allclose(curve.precision, [1, 1 / 2])
+
+
+def test_the_better_scored_of_two_detections_is_the_correct_one():
+    curve = detection_curve([found([ANN], [[0, 0, 10, 8], ANN], [0.8, 0.9])])
+    np.testing.assert_allclose(curve.precision, [1, 1 / 2])
+
+
+@pytest.mark.parametrize(("width", "correct"), [(5, 1), (4.9, 0)])
+def test_half_an_overlap_is_enough(width, correct):
+    assert detection_curve([found([ANN], [[0, 0, width, 10]], [0.9])]).recall.tolist() == [correct]
+
+
+def test_in_an_ignored_region_nothing_is_wrong():
+    curve = detection_curve([found([ANN], [ANN, [300, 300, 310, 310]], [0.5, 0.9], ignored=[NOBODY])])
+    assert curve.scores.tolist() == [0.5]
+    assert curve.average_precision == 1
+
+
+def test_less_than_half_inside_an_ignored_region_is_wrong():
+    curve = detection_curve([found([ANN], [ANN, [311, 300, 331, 320]], [0.5, 0.9], ignored=[NOBODY])])
+    np.testing.assert_allclose(curve.precision, [0, 1 / 2])
+
+
+def test_a_person_inside_an_ignored_region_still_counts():
+    assert detection_curve([found([ANN], [ANN], [0.9], ignored=[[0, 0, 50, 50]])]).average_precision == 1
+
+
+def test_a_threshold_is_looked_up():
+    curve = detection_curve([found([ANN, BOB], [ANN, NOBODY, BOB], [0.9, 0.8, 0.7])])
+    assert curve.at(0.95) == (1, 0)
+    assert curve.at(0.9) == (1, 0.5)
+    assert curve.at(0.75) == (0.5, 0.5)
+    assert curve.at(0) == pytest.approx((2 / 3, 1))
+
+
+def test_the_best_threshold_has_the_highest_f1():
+    boxes = [ANN, NOBODY, BOB, [400, 0, 410, 10]]
+    assert detection_curve([found([ANN, BOB], boxes, [0.9, 0.8, 0.7, 0.6])]).best_threshold() == 0.7
+
+
+@pytest.mark.parametrize("pictures", [[], [found([], [], [])], [found([ANN], [], [])]], ids=["none", "empty", "missed"])
+def test_nothing_found_is_an_empty_curve(pictures):
+    curve = detection_curve(pictures)
+    assert curve.average_precision == 0
+    assert curve.at(0.5) == (1, 0)
+    assert curve.best_threshold() == 1
+
+
+def test_crowds_and_small_people_are_ignored():
+    entries = [
+        {"image_id": 1, "bbox": [1, 2, 30, 40], "iscrowd": 0},
+        {"image_id": 1, "bbox": [5, 5, 90, 90], "iscrowd": 1},
+        {"image_id": 1, "bbox": [7, 7, 30, 10]},
+        {"image_id": 2, "bbox": [1, 2, 30, 40]},
+    ]
+    people, ignored = split_people(entries, {"id": 1, "height": 100}, smallest=0.1)
+    assert people.tolist() == [[1, 2, 31, 42]]
+    assert ignored.tolist() == [[5, 5, 95, 95], [7, 7, 37, 17]]
