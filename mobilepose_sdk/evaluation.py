@@ -17,7 +17,7 @@ from mobilepose_sdk.detection import PersonDetector
 from mobilepose_sdk.detection_metrics import DetectionCurve, PicturePeople, detection_curve, split_people
 from mobilepose_sdk.errors import InvalidInputError, SourceNotFoundError
 from mobilepose_sdk.estimator import PICTURES_AT_ONCE, PoseEstimator
-from mobilepose_sdk.metrics import COCO_STATS, coco_average_precision, pck
+from mobilepose_sdk.metrics import COCO_STATS, coco_average_precision, import_pycocotools, pck
 from mobilepose_sdk.results import PoseResult
 from mobilepose_sdk.skeleton import COCO_17
 from mobilepose_sdk.sources import read_picture
@@ -70,6 +70,7 @@ def evaluate_poses(
     """
     annotations = read_annotations(annotation_file)
     _check_people(annotations, annotation_file)
+    import_pycocotools()
     people = _labelled_people(annotations)
     if not people:
         raise InvalidInputError(f"{annotation_file} holds no person with labelled keypoints")
@@ -135,7 +136,7 @@ def read_annotations(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def _check_people(annotations: dict[str, Any], path: str | os.PathLike[str]) -> None:
-    """Before the pictures are looked at, which may take hours: whether pycocotools can read the truth."""
+    """Whether pycocotools can read the truth: found out before the pictures are looked at, which may take hours."""
     if not annotations.get("categories"):
         raise InvalidInputError(f"{os.fspath(path)!r} is not a COCO keypoint file: it needs 'categories'")
     values = 3 * len(COCO_17)

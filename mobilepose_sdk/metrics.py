@@ -66,6 +66,20 @@ def pck(predicted: Array, truth: Array, labelled: Array, threshold: float = 0.2)
     return PCK(value, per_keypoint, int(counted.sum()))
 
 
+def import_pycocotools() -> tuple[Any, Any]:
+    """Its ``COCO`` and ``COCOeval``.
+
+    Raises:
+        MissingDependencyError: pycocotools is not installed.
+    """
+    try:
+        from pycocotools.coco import COCO
+        from pycocotools.cocoeval import COCOeval
+    except ImportError as error:
+        raise MissingDependencyError("AP needs pycocotools: pip install 'mobilepose-sdk[eval]'") from error
+    return COCO, COCOeval
+
+
 def coco_average_precision(
     annotations: dict[str, Any], results: list[dict[str, Any]], image_ids: list[int] | None = None
 ) -> dict[str, float]:
@@ -83,11 +97,7 @@ def coco_average_precision(
         MissingDependencyError: pycocotools is not installed.
         InvalidInputError: a result names a picture that the annotations do not have.
     """
-    try:
-        from pycocotools.coco import COCO
-        from pycocotools.cocoeval import COCOeval
-    except ImportError as error:
-        raise MissingDependencyError("AP needs pycocotools: pip install 'mobilepose-sdk[eval]'") from error
+    COCO, COCOeval = import_pycocotools()
     known = {image["id"] for image in annotations["images"]}
     unknown = sorted({result["image_id"] for result in results} - known)
     if unknown:

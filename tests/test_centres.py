@@ -18,10 +18,14 @@ SMALLER = st.floats(6, 90)
 
 
 @settings(deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 3), SMALLER, SMALLER), max_size=6, unique_by=lambda p: p[:2]))
+@given(
+    st.lists(st.tuples(st.integers(0, 4), st.integers(0, 3), SMALLER, SMALLER), max_size=6, unique_by=lambda p: p[:2])
+)
 def test_known_boxes_are_recovered(people):
     boxes = np.array([[64 * i + 3, 60 * j + 5, 64 * i + 3 + w, 60 * j + 5 + h] for i, j, w, h in people]).reshape(-1, 4)
-    boxes = boxes[(iou_matrix(boxes, boxes) - np.eye(len(boxes)) <= NMS_IOU - 0.01).all(axis=1)] if len(boxes) else boxes
+    boxes = (
+        boxes[(iou_matrix(boxes, boxes) - np.eye(len(boxes)) <= NMS_IOU - 0.01).all(axis=1)] if len(boxes) else boxes
+    )
     cells = ((boxes[:, :2] + boxes[:, 2:]) / 2 // STRIDE).tolist()
     if any(max(abs(a[0] - b[0]), abs(a[1] - b[1])) < 2 for k, a in enumerate(cells) for b in cells[:k]):
         return  # neighbouring centres hide each other

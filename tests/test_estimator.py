@@ -96,7 +96,9 @@ def test_no_boxes_are_nobody(make):
     assert result.image_size == SIZE
 
 
-@pytest.mark.parametrize("boxes", [[1, 2, 3, 4], [[9, 9, 1, 1]], [[0, 0, np.nan, 9]], "all", [[900, 0, 950, 9]]], ids=repr)
+@pytest.mark.parametrize(
+    "boxes", [[1, 2, 3, 4], [[9, 9, 1, 1]], [[0, 0, np.nan, 9]], "all", [[900, 0, 950, 9]]], ids=repr
+)
 def test_boxes_that_are_none_are_refused(make, boxes):
     with pytest.raises(InvalidInputError, match="boxes"):
         make()(scene()[0], boxes=boxes)
@@ -279,7 +281,8 @@ def test_a_batch_needs_boxes_for_every_picture(make):
 
 
 @pytest.mark.parametrize(
-    "picture", ["people.jpg", b"\xff\xd8", np.zeros((5, 5, 3), np.uint8), np.zeros((5, 5), np.uint8), Image.new("L", (5, 5))]
+    "picture",
+    ["people.jpg", b"\xff\xd8", np.zeros((5, 5, 3), np.uint8), np.zeros((5, 5), np.uint8), Image.new("L", (5, 5))],
 )
 def test_one_picture_is_no_batch(make, picture):
     with pytest.raises(InvalidTypeError, match=r"several pictures.*pass \[picture\]"):

@@ -73,7 +73,9 @@ def test_a_missing_file_is_named(tmp_path):
 @pytest.mark.parametrize(("runtime", "precision"), [("tflite", "int8"), ("openvino", "fp32")])
 def test_files_that_a_model_does_not_have_are_refused_and_those_it_has_named(tmp_path, runtime, precision):
     card = ModelCard.read(write_model(tmp_path / "model"))
-    with pytest.raises(ModelNotFoundError, match=rf"'{precision}' files for runtime '{runtime}'.*'openvino': \['int8'\]"):
+    with pytest.raises(
+        ModelNotFoundError, match=rf"'{precision}' files for runtime '{runtime}'.*'openvino': \['int8'\]"
+    ):
         card.verified_files(runtime, precision)
 
 

@@ -93,7 +93,9 @@ def test_each_point_goes_through_the_matrix_of_its_own_person(several):
     matrices = np.concatenate([crop_matrices(*crop_regions(box, SIZE), SIZE) for box in several])
     points = np.arange(len(several) * 6).reshape(-1, 3, 2)
     for person, mapped in enumerate(apply_affine(matrices, points)):
-        np.testing.assert_array_equal(mapped, apply_affine(matrices[person : person + 1], points[person : person + 1])[0])
+        np.testing.assert_array_equal(
+            mapped, apply_affine(matrices[person : person + 1], points[person : person + 1])[0]
+        )
 
 
 def test_integer_coordinates_are_pixel_centres():

@@ -19,6 +19,7 @@ from converters.training.loop import Recipe, Stage, Training
 from converters.training.losses import HeatmapLoss, gaussian_targets
 from converters.training.people import PoseSamples
 from converters.training.pose import PoseTask, target_sigma
+from converters.training.scenes import Scenes, _empty_window
 from converters.training.schedule import AveragedWeights, Budget, cosine_rate
 from mobilepose_sdk.skeleton import COCO_17
 
@@ -191,6 +192,31 @@ def _loss(network: nn.Module, folder: Path) -> float:
     network.eval()
     with torch.no_grad():
         return float(task.loss(network((crops.float() - 116) / 57), tuple(truth)))
+
+
+def test_scenes_hold_one_or_many_people_all_within_the_picture(folder: Path) -> None:
+    scenes = Scenes(folder, (96, 64), Augmentation(), seed=0)
+    counts = []
+    for draw in range(60):
+        picture, boxes = scenes[draw]
+        people = boxes[~boxes[:, 0].isnan()].numpy()
+        assert picture.shape == (3, 64, 96)
+        assert (people[:, :2] >= 0).all()
+        assert (people[:, 2:] <= (96, 64)).all()
+        assert (people[:, 2:] > people[:, :2]).all()
+        counts.append(len(people))
+    assert min(counts) <= 1
+    assert max(counts) > 4
+
+
+def test_an_empty_window_shows_nobody() -> None:
+    boxes = np.array([[40.0, 10.0, 60.0, 90.0]])
+    for seed in range(20):
+        window = _empty_window((100, 100), boxes, np.random.default_rng(seed))
+        assert window is not None
+        columns = range(100)[window[1]]
+        assert columns[-1] < 40 or columns[0] >= 60
+    assert _empty_window((100, 100), np.array([[5.0, 5.0, 95.0, 95.0]]), np.random.default_rng(0)) is None
 
 
 def test_centre_target_is_one_at_each_person_and_empty_for_nobody() -> None:

@@ -24,6 +24,8 @@ GRIDS = {1: 0.35, 2: 0.35, 3: 0.30}
 SMALLEST = {1: 0.4, 2: 0.7, 3: 1.0}
 LARGEST = 1.6
 """Scales of a picture, relative to what fits its tile."""
+EMPTY_SHARE = 0.25
+"""Tiles that show only background, since nearly every training picture has somebody in its middle."""
 VISIBLE = 0.3
 """A person is kept when at least this share of the box lies on the tile."""
 
@@ -67,6 +69,11 @@ class Scenes(ShuffledSamples[tuple[Tensor, ...]]):
         left, top, right, bottom = tile
         picture, boxes = self.pack[self.ids[index]], self.boxes[self.ids[index]]
         height, width = picture.shape[:2]
+        window = _empty_window((width, height), boxes, rng) if rng.random() < EMPTY_SHARE else None
+        if window is not None:
+            size = (right - left, bottom - top)
+            canvas[top:bottom, left:right] = cv2.resize(picture[window], size, interpolation=cv2.INTER_AREA)
+            return np.zeros((0, 4), dtype=np.float32)
         fit = min((right - left) / width, (bottom - top) / height)
         scale = fit * smallest * (LARGEST / smallest) ** rng.random()
         stretch = self.augmentation.aspect ** rng.uniform(-0.5, 0.5)
@@ -86,6 +93,22 @@ class Scenes(ShuffledSamples[tuple[Tensor, ...]]):
         visible = np.prod(clipped[:, 2:] - clipped[:, :2], axis=1) > VISIBLE * area
         kept = clipped[visible & (clipped[:, 3] - clipped[:, 1] > 4)]
         return np.asarray(kept + [left, top, left, top])
+
+
+def _empty_window(size: tuple[int, int], boxes: Array, rng: np.random.Generator) -> tuple[slice, slice] | None:
+    """Rows and columns of a part of the picture beside, above or below everybody; None where all parts are slim."""
+    width, height = size
+    if len(boxes):
+        left, top = np.floor(boxes[:, :2].min(axis=0)).astype(int).clip(0)
+        right, bottom = np.ceil(boxes[:, 2:].max(axis=0)).astype(int)
+    else:
+        left, top, right, bottom = width, height, width, height
+    parts = [(0, 0, left, height), (right, 0, width, height), (0, 0, width, top), (0, bottom, width, height)]
+    wide = [(x1, y1, x2, y2) for x1, y1, x2, y2 in parts if x2 - x1 > 0.25 * width and y2 - y1 > 0.25 * height]
+    if not wide:
+        return None
+    x1, y1, x2, y2 = wide[rng.integers(len(wide))]
+    return slice(y1, y2), slice(x1, x2)
 
 
 def _cuts(side: int, count: int, rng: np.random.Generator) -> list[int]:
