@@ -16,6 +16,7 @@ from mobilepose_sdk import __version__
 from mobilepose_sdk.errors import InvalidInputError, MobilePoseError, SourceReadError
 
 OK, SOME_FAILED, FAILED = 0, 1, 3
+ANNOTATED = ".pose.jpg"
 EXIT_CODES = "exit codes: 0 all done, 1 some inputs failed, 2 wrong usage, 3 nothing could be done, 130 interrupted"
 
 
@@ -101,6 +102,7 @@ def _image(options: argparse.Namespace) -> int:
 
     inputs = [line for given in options.inputs for line in (_lines_of_stdin() if given == "-" else [given])]
     paths, problems = expand_inputs(inputs)
+    paths = [path for path in paths if not _is_own_output(path, options.output)]
     failures = [str(problem) for problem in problems]
     if not inputs:
         raise InvalidInputError("no pictures were named on stdin")
@@ -118,24 +120,26 @@ def _annotate_all(paths: list[Path], options: argparse.Namespace) -> list[str]:
     """Write every picture's annotated copy and ``results.json``; returns what went wrong, a line a picture."""
     failures, entries, images, rows = [], [], [], []
     names = _output_names(paths)
-    with _estimator(options) as estimator, _progress("pictures") as progress:
-        for number, (path, name) in enumerate(zip(paths, names), 1):
-            try:
-                result = _annotate(estimator, path, options.output / name)
-            except MobilePoseError as error:
-                failures.append(str(error))
-            else:
-                width, height = result.image_size
-                images.append({"id": number, "file_name": str(path), "width": width, "height": height})
-                entries += result.to_coco(number)
-                rows.append((str(path), str(len(result)), _scores(result), str(options.output / name)))
-                if options.json:
-                    line = {"file": str(path), "annotated": str(options.output / name), **result.to_dict()}
-                    progress.clear()
-                    print(json.dumps(line), flush=True)
-            progress(number, len(paths))
-    _write_json(options.output / "results.json", entries)
-    _write_json(options.output / "images.json", images)
+    try:
+        with _estimator(options) as estimator, _progress("pictures") as progress:
+            for number, (path, name) in enumerate(zip(paths, names), 1):
+                try:
+                    result = _annotate(estimator, path, options.output / name)
+                except MobilePoseError as error:
+                    failures.append(str(error))
+                else:
+                    width, height = result.image_size
+                    images.append({"id": number, "file_name": str(path), "width": width, "height": height})
+                    entries += result.to_coco(number)
+                    rows.append((str(path), str(len(result)), _scores(result), str(options.output / name)))
+                    if options.json:
+                        line = {"file": str(path), "annotated": str(options.output / name), **result.to_dict()}
+                        progress.clear()
+                        print(json.dumps(line), flush=True)
+                progress(number, len(paths))
+    finally:  # an interrupted run keeps what it found
+        _write_json(options.output / "results.json", entries)
+        _write_json(options.output / "images.json", images)
     if rows and not options.json:
         print(_table(("picture", "people", "scores", "annotated"), rows))
         print(f"COCO results: {options.output / 'results.json'} (image ids: {options.output / 'images.json'})")
@@ -159,15 +163,20 @@ def _annotate(estimator: Any, path: Path, target: Path) -> Any:
     return result
 
 
+def _is_own_output(path: Path, output: Path) -> bool:
+    """Whether an earlier run wrote this picture: it is no input when the output folder is an input as well."""
+    return path.name.endswith(ANNOTATED) and path.parent.resolve() == output.resolve()
+
+
 def _output_names(paths: list[Path]) -> list[str]:
     """``<stem>.pose.jpg`` a picture, numbered where stems repeat, so that no picture overwrites another's."""
     names: list[str] = []
     taken: set[str] = set()
     for path in paths:
-        name, number = f"{path.stem}.pose.jpg", 1
+        name, number = f"{path.stem}{ANNOTATED}", 1
         while name.lower() in taken:
             number += 1
-            name = f"{path.stem}-{number}.pose.jpg"
+            name = f"{path.stem}-{number}{ANNOTATED}"
         taken.add(name.lower())
         names.append(name)
     return names
@@ -208,6 +217,8 @@ def _evaluate(options: argparse.Namespace) -> int:
     from mobilepose_sdk.evaluation import evaluate_poses
 
     images = options.images or options.annotations.parent / "images"
+    if options.boxes == "given":
+        options.detector = "none"
     with _estimator(options) as estimator, _progress("pictures") as progress:
         evaluation = evaluate_poses(estimator, options.annotations, images, boxes=options.boxes, progress=progress)
     if options.results:

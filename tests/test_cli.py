@@ -397,3 +397,26 @@ def test_a_reader_that_has_seen_enough_is_no_traceback():
     done = subprocess.run(command, cwd=ROOT, stdout=write, stderr=subprocess.PIPE, encoding="utf-8", env=buffered)
     os.close(write)
     assert done.stderr == ""
+
+
+def test_an_output_folder_that_is_also_the_input_is_not_annotated_twice(pictures, tmp_path):
+    folder = str(Path(pictures("album/1.png", "album/2.png")[0]).parent)
+    assert main(["image", folder, "-o", folder]) == OK
+    before = sorted(os.listdir(folder))
+    assert main(["image", folder, "-o", folder]) == OK
+    assert sorted(os.listdir(folder)) == before
+
+
+def test_an_interrupted_run_keeps_the_results_so_far(monkeypatch, pictures, out):
+    class Interrupted(Standing):
+        calls = 0
+
+        def __call__(self, picture, boxes=None):
+            Interrupted.calls += 1
+            if Interrupted.calls > 1:
+                raise KeyboardInterrupt
+            return super().__call__(picture, boxes)
+
+    monkeypatch.setattr(cli, "_estimator", lambda options: Interrupted())
+    assert main(["image", *pictures("1.png", "2.png"), "-o", str(out)]) == 130
+    assert len(read_json(out / "results.json")) == 1

@@ -212,6 +212,7 @@ def test_color_is_the_order_of_arrays(make):
     assert len(make(detector=red_people)(picture)) == 1
     assert len(make(detector=red_people, color="rgb")(swapped)) == 1
     assert len(make(detector=red_people)(swapped)) == 0
+    assert len(make(detector=red_people, color="rgb").batch([swapped])[0]) == 1
 
 
 def test_files_bytes_and_pil_pictures_say_their_order_themselves(make, tmp_path):

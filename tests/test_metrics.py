@@ -229,6 +229,12 @@ def test_a_curve_by_hand():
     assert curve.average_precision == pytest.approx(1 / 2 * 1 + 1 / 2 * 2 / 3)
 
 
+def test_average_precision_counts_the_best_precision_at_a_recall_or_above():
+    curve = detection_curve([found([ANN, BOB], [NOBODY, ANN, BOB], [0.9, 0.8, 0.7])])
+    np.testing.assert_allclose(curve.precision, [0, 1 / 2, 2 / 3])
+    assert curve.average_precision == pytest.approx(2 / 3)
+
+
 def test_one_curve_is_drawn_over_all_pictures():
     curve = detection_curve([found([ANN], [ANN], [0.5]), found([BOB], [NOBODY], [0.9]), found([], [], [])])
     assert curve.scores.tolist() == [0.9, 0.5]
