@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import os
 import sys
@@ -30,6 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     train.add_argument("--minutes", type=float, default=float("inf"), help="stop after this long, schedule included")
     train.add_argument("--samples", type=float, default=float("inf"), help="stop after this many samples")
     train.add_argument("--run", type=Path, help="folder of the run; runs/<model> when omitted")
+    train.add_argument(
+        "--continue", dest="go_on", action="store_true", help="start from the packaged weights instead of random ones"
+    )
     train.add_argument("--threads", type=int, help="CPU threads; all when omitted")
     train.set_defaults(run_command=_train)
 
@@ -61,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _train(options: argparse.Namespace) -> None:
     import torch
 
-    from converters.packaging import PREBUILT, save_weights, training_facts
+    from converters.packaging import PREBUILT, load_weights, save_weights, training_facts
     from converters.training.loop import Training
     from converters.training.schedule import Budget
 
@@ -73,11 +77,12 @@ def _train(options: argparse.Namespace) -> None:
     torch.manual_seed(design.recipe.seed)
     run = options.run or Path("runs") / design.name
     budget = Budget(samples=options.samples, minutes=options.minutes)
-    training = Training(design.network(), design.task(options.data), design.recipe, budget, run)
-    best = training.fit()
-    network = design.network()
+    folder = PREBUILT / design.name
+    before = json.loads((folder / "training.json").read_text(encoding="utf-8")) if options.go_on else None
+    network = load_weights(design, folder) if options.go_on else design.network()
+    best = Training(network, design.task(options.data), design.recipe, budget, run).fit()
     network.load_state_dict(torch.load(best, map_location="cpu", weights_only=True))
-    print(save_weights(network, PREBUILT / design.name, training_facts(design, run, options.data)))
+    print(save_weights(network, folder, training_facts(design, run, options.data, before)))
 
 
 def _build(options: argparse.Namespace) -> None:

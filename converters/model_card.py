@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from mobilepose_sdk.models import ModelCard
 
 
@@ -35,7 +37,7 @@ def markdown(card: ModelCard) -> str:
         "## Training",
         "",
         f"`{training['command']}` with seed {training['seed']} on {training['machine']}: "
-        f"{training['samples']:,} samples in {training['minutes']:.0f} minutes, from random weights."
+        f"{training['samples']:,} samples in {training['minutes']:.0f} minutes, {_start(training['before'])}."
         f"{training['notes']}",
         "",
         "| source | pictures | what | terms |",
@@ -48,6 +50,12 @@ def markdown(card: ModelCard) -> str:
     lines += ["", f"INT8: {_options(card.quantization)}.", "", "Learning curve (dev set, averaged weights):", ""]
     lines += _curve(training["curve"])
     return "\n".join(lines) + "\n"
+
+
+def _start(before: dict[str, Any] | None) -> str:
+    if before is None:
+        return "from random weights"
+    return f"from the weights of an earlier run ({before['samples']:,} samples, {_start(before['before'])})"
 
 
 def _accuracy(card: ModelCard) -> str:
