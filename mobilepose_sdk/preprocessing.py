@@ -93,21 +93,35 @@ def warp_crops(image: Array, matrices: Array, input_size: tuple[int, int]) -> ND
     Returns:
         (N, height, width, 3) uint8; black where the region leaves the picture.
     """
-    image, matrices = _readable(image, matrices)
     width, height = input_size
     crops = np.empty((len(matrices), height, width, 3), dtype=np.uint8)
-    for crop, matrix in zip(crops, matrices):
-        cv2.warpAffine(image, matrix, (width, height), dst=crop, flags=cv2.INTER_LINEAR)
+    levels = _levels(image, np.asarray(matrices))
+    for level in np.unique(levels):
+        rows = np.flatnonzero(levels == level)
+        picture, adjusted = _shrunk(image, matrices[rows], int(level))
+        for row, matrix in zip(rows, adjusted):
+            cv2.warpAffine(picture, matrix, (width, height), dst=crops[row], flags=cv2.INTER_LINEAR)
     return crops
 
 
-def _readable(image: Array, matrices: Array) -> tuple[Array, Array]:
-    """A picture that ``cv2.warpAffine`` accepts, shrunk where it must be, and the matrices that suit it."""
-    height, width = image.shape[:2]
-    factor = LONGEST_SIDE / max(width, height)
-    if factor >= 1:
+def _levels(image: Array, matrices: Array) -> NDArray[np.int64]:
+    """(N,) powers of two by which a picture is averaged before it is sampled, at most as far as the crop shrinks it.
+
+    Sampling alone would skip most pixels of a large person. A level is also taken where ``cv2.warpAffine`` would refuse
+    the picture for its size.
+    """
+    source_pixels = 1 / np.sqrt(np.abs(np.linalg.det(matrices[:, :, :2].astype(np.float64))))
+    needed = 2 ** np.ceil(np.log2(max(1.0, max(image.shape[:2]) / LONGEST_SIDE)))
+    level = 2 ** np.floor(np.log2(np.maximum(source_pixels, 1)))
+    return np.asarray(np.clip(level, needed, max(needed, *image.shape[:2])), dtype=np.int64)
+
+
+def _shrunk(image: Array, matrices: Array, level: int) -> tuple[Array, Array]:
+    """A picture averaged down by ``level``, and the matrices that suit it."""
+    if level == 1:
         return image, matrices
-    size = (max(1, int(width * factor)), max(1, int(height * factor)))
+    height, width = image.shape[:2]
+    size = (max(1, width // level), max(1, height // level))
     scale = np.array(size) / (width, height)
     linear = matrices[:, :, :2] / scale
     # Pixel centres: shrunk = (source + 0.5) * scale - 0.5.

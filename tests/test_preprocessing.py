@@ -174,3 +174,21 @@ def test_channels_are_given_as_a_model_reads_them():
     picture = gradient(4, 5)
     assert as_channels(picture, "bgr") is picture
     np.testing.assert_array_equal(as_channels(picture, "rgb"), cv2.cvtColor(picture, cv2.COLOR_BGR2RGB))
+
+
+def test_a_large_person_is_averaged_not_sampled():
+    fine = np.indices((2000, 1500)).sum(axis=0) % 2 * np.uint8(255)  # a checkerboard of single pixels
+    picture = np.repeat(fine[:, :, None], 3, axis=2).astype(np.uint8)
+    matrix = crop_matrices(*crop_regions(np.array([[100, 100, 1400, 1900]]), (192, 256)), (192, 256))
+    inner = warp_crops(picture, matrix, (192, 256))[0, 60:200, 50:140].astype(int)
+    assert np.abs(inner - 127).max() <= 2
+
+
+def test_averaging_keeps_every_pixel_in_its_place():
+    picture = np.zeros((1600, 1600, 3), np.uint8)
+    picture[792:809, 692:709] = 255  # centred on (700, 800)
+    matrix = crop_matrices(*crop_regions(np.array([[200, 200, 1300, 1500]]), (192, 256)), (192, 256))
+    crop = warp_crops(picture, matrix, (192, 256))[0, :, :, 0].astype(float)
+    y, x = np.indices(crop.shape)
+    centre = np.array([(crop * x).sum(), (crop * y).sum()]) / crop.sum()
+    np.testing.assert_allclose(centre, apply_affine(matrix, np.array([[[700, 800]]]))[0, 0], atol=0.1)
