@@ -116,6 +116,21 @@ def test_averaged_weights_follow_the_network() -> None:
     assert torch.allclose(average.network.weight, network.weight, atol=1e-4)
 
 
+def test_restarted_average_is_the_network_and_young_again() -> None:
+    network = nn.Linear(2, 2)
+    average = AveragedWeights(network)
+    for _ in range(2000):
+        average.update(network)
+    with torch.no_grad():
+        network.weight.fill_(1.0)
+    average.restart(network)
+    assert torch.equal(average.network.weight, network.weight)
+    with torch.no_grad():
+        network.weight.fill_(2.0)
+    average.update(network)
+    assert float(average.network.weight.mean()) > 1.5
+
+
 def test_a_sample_is_the_same_whenever_it_is_drawn(folder: Path) -> None:
     first = PoseSamples(folder / "train.json", folder / "images", (96, 128), Augmentation(), seed=3)
     again = PoseSamples(folder / "train.json", folder / "images", (96, 128), Augmentation(), seed=3)

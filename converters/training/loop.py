@@ -121,8 +121,11 @@ class Training:
         Ctrl-C saves the run before it ends.
         """
         try:
-            while self.spent < 1:
-                self._run_stage(next(stage for stage in self.recipe.stages if self.spent < stage.until))
+            for stage in self.recipe.stages:
+                if self.spent < stage.until:
+                    self._run_stage(stage)
+                    self.average.restart(self.network)
+                    self._save()
         except KeyboardInterrupt:
             self._save()
             raise

@@ -38,6 +38,11 @@ class AveragedWeights:
         self.decay = decay
         self.updates = 0
 
+    def restart(self, network: nn.Module) -> None:
+        """Forget the past: a network that changes fast, as after a change of input size, is not what it was."""
+        self.network.load_state_dict(network.state_dict())
+        self.updates = 0
+
     @torch.no_grad()
     def update(self, network: nn.Module) -> None:
         self.updates += 1
