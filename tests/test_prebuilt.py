@@ -118,9 +118,10 @@ def test_an_altered_model_file_is_refused(tmp_path: Path) -> None:
         PoseEstimator(tmp_path)
 
 
-def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", ["", "<net>", '<net name="cut" version="11"><layers>'])
+def test_a_file_that_is_no_model_is_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "broken.xml"
-    path.write_text("<net>")
+    path.write_text(content)
     with pytest.raises(ModelFileError, match=r"broken\.xml"):
         OpenVINORuntime(path)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import threading
 from importlib import import_module
@@ -45,6 +46,7 @@ class OpenVINORuntime:
     """
 
     def __init__(self, model: Path, *, threads: int = 0, device: str = "CPU") -> None:
+        _check_is_ir(model)
         self._openvino = import_openvino()
         self._core = self._openvino.Core()
         known = self._core.available_devices
@@ -101,3 +103,18 @@ class OpenVINORuntime:
             return self._core.compile_model(model, self._device, self._config)
         except RuntimeError as error:
             raise ModelFileError(f"OpenVINO cannot load {self._path}: {error}") from error
+
+
+def _check_is_ir(path: Path) -> None:
+    """Refuse what is not OpenVINO's own format.
+
+    OpenVINO would otherwise try its readers of other formats, and loading TensorFlow's can crash a process that also
+    uses torch.
+    """
+    try:
+        with open(path, "rb") as file:
+            head = file.read(1000)
+    except OSError as error:
+        raise ModelFileError(f"model file {path} cannot be read: {error}") from error
+    if not re.search(rb"<net\s[^>]*version=", head):
+        raise ModelFileError(f"{path} is not an OpenVINO IR: it does not begin with <net … version=…>")
