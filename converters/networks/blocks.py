@@ -27,6 +27,15 @@ def init_like_resnet(network: nn.Module) -> None:
             nn.init.zeros_(module.bias)
 
 
+def init_heatmap_network(network: nn.Module, head: nn.Conv2d) -> None:
+    """:func:`init_like_resnet`, nearly flat heatmaps, and Global Context blocks that add nothing yet."""
+    init_like_resnet(network)
+    nn.init.normal_(head.weight, std=0.001)
+    for module in network.modules():
+        if isinstance(module, GlobalContext):
+            module.start_as_identity()
+
+
 class DepthwiseConv(nn.Conv2d):
     """Depthwise convolution, "same" padding for odd kernels.
 

@@ -14,7 +14,7 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from converters.networks.blocks import DepthwiseConv, GlobalContext, high_resolution_stage, init_like_resnet
+from converters.networks.blocks import DepthwiseConv, GlobalContext, high_resolution_stage, init_heatmap_network
 
 
 class Version(NamedTuple):
@@ -88,14 +88,7 @@ class ELPN(nn.Module):
         self.stage4 = high_resolution_stage(widths, LightweightBasicBlock, units[2], last_outputs=1)
         self.att = GlobalContext(width)
         self.final_layer = nn.Conv2d(width, keypoints, 1)
-        self._init_weights()
-
-    def _init_weights(self) -> None:
-        init_like_resnet(self)
-        nn.init.normal_(self.final_layer.weight, std=0.001)
-        for module in self.modules():
-            if isinstance(module, GlobalContext):
-                module.start_as_identity()
+        init_heatmap_network(self, self.final_layer)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.layer1(self.stem(x))

@@ -11,7 +11,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from converters.networks.blocks import DepthwiseConv, GlobalContext, grouped_upsample, init_like_resnet
+from converters.networks.blocks import DepthwiseConv, GlobalContext, grouped_upsample, init_heatmap_network
 
 BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 
@@ -64,14 +64,7 @@ class LPN(nn.Module):
         self.layer4 = _layer(256, 512, blocks[3], 1)  # no stride: the paper keeps 1/16 and saves an upsampling layer
         self.deconv_layers = nn.Sequential(*grouped_upsample(512, 256), *grouped_upsample(256, 256))
         self.final_layer = nn.Conv2d(256, keypoints, 1)
-        self._init_weights()
-
-    def _init_weights(self) -> None:
-        init_like_resnet(self)
-        nn.init.normal_(self.final_layer.weight, std=0.001)
-        for module in self.modules():
-            if isinstance(module, GlobalContext):
-                module.start_as_identity()
+        init_heatmap_network(self, self.final_layer)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.maxpool(torch.relu(self.bn1(self.conv1(x))))

@@ -12,7 +12,7 @@ from typing import NamedTuple, cast
 
 from torch import Tensor, nn
 
-from converters.networks.blocks import DepthwiseConv, GroupedTransposedConv, SqueezeExcite, init_like_resnet
+from converters.networks.blocks import DepthwiseConv, GroupedTransposedConv, SqueezeExcite, init_heatmap_network
 
 
 class Row(NamedTuple):
@@ -133,8 +133,7 @@ class MobilePoseNet(nn.Module):
         self.encoder = Encoder()
         self.upsampling = nn.Sequential(LightweightUpsampling(160, 160), LightweightUpsampling(160, 160))
         self.head = nn.Conv2d(160, keypoints, 1)
-        init_like_resnet(self)
-        nn.init.normal_(self.head.weight, std=0.001)
+        init_heatmap_network(self, self.head)
 
     def forward(self, x: Tensor) -> Tensor:
         return cast(Tensor, self.head(self.upsampling(self.encoder(x)[1])))

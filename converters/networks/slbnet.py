@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from converters.networks.blocks import SqueezeExcite, init_like_resnet
+from converters.networks.blocks import SqueezeExcite, init_heatmap_network
 
 FINE = 64
 COARSE = 128
@@ -97,8 +97,7 @@ class SLBNet(nn.Module):
         self.pyramid = PyramidPooling(both)
         self.decoder = nn.Sequential(_conv(2 * both, FINE, 3), _conv(FINE, FINE, 3))
         self.head = nn.Conv2d(FINE, keypoints, 1)
-        init_like_resnet(self)
-        nn.init.normal_(self.head.weight, std=0.001)
+        init_heatmap_network(self, self.head)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.trunk(x)
