@@ -184,7 +184,7 @@ TINY = Recipe(stages=(Stage((48, 64), 0.5), Stage((96, 128), 1.0)), batch=4)
 
 
 def test_a_tiny_run_learns_goes_through_its_stages_and_resumes(folder: Path) -> None:
-    # In a process of its own: forking data loaders out of one that other tests filled with OpenVINO's threads can crash.
+    # In a process of its own: forking data loaders out of one full of OpenVINO's threads can crash it.
     process = multiprocessing.get_context("spawn").Process(target=_tiny_run, args=(folder,))
     process.start()
     process.join()
