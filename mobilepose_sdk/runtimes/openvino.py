@@ -47,8 +47,7 @@ class OpenVINORuntime:
 
     def __init__(self, model: Path, *, threads: int = 0, device: str = "CPU") -> None:
         _check_is_ir(model)
-        self._openvino = import_openvino()
-        self._core = self._openvino.Core()
+        self._core = import_openvino().Core()
         known = self._core.available_devices
         if device.split(".")[0].split(":")[0] not in {*(name.split(".")[0] for name in known), "AUTO"}:
             raise InvalidInputError(f"OpenVINO has no device {device!r} here; available: {', '.join(known)}")
