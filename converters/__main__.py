@@ -74,12 +74,14 @@ def _train(options: argparse.Namespace) -> None:
         raise SystemExit("give --minutes, --samples or both: the learning-rate schedule needs to know where it ends")
     if options.threads:
         torch.set_num_threads(options.threads)
-    torch.manual_seed(design.recipe.seed)
     run = options.run or Path("runs") / design.name
     budget = Budget(samples=options.samples, minutes=options.minutes)
     folder = PREBUILT / design.name
     before = json.loads((folder / "training.json").read_text(encoding="utf-8")) if options.go_on else None
-    network = load_weights(design, folder) if options.go_on else design.network()
+    if design.task is None or design.recipe is None:
+        raise SystemExit(f"no training is written for {design.name}; `import` converts its authors' checkpoint")
+    torch.manual_seed(design.recipe.seed)
+    network = load_weights(design, folder) if options.go_on else (design.pretrained or design.network)()
     best = Training(network, design.task(options.data), design.recipe, budget, run).fit()
     network.load_state_dict(torch.load(best, map_location="cpu", weights_only=True))
     print(save_weights(network, folder, training_facts(design, run, options.data, before)))

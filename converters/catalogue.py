@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from torch import nn
 
+from converters.networks import efficienthrnet
+from converters.networks.elpn import ELPN
 from converters.networks.lpn import LPN
-from converters.networks.person_detector import PersonDetector
+from converters.networks.mobileposenet import MobilePoseNet
+from converters.networks.person_detector import PersonDetector, pretrained_person_detector
+from converters.networks.slbnet import SLBNet
 from converters.training import detection, pose
 from converters.training.loop import Recipe, Task
-from mobilepose_sdk.models import Kind
+from mobilepose_sdk.models import Approach, Kind
 
 
 @dataclass(frozen=True)
@@ -29,9 +34,11 @@ class Design:
         outputs: names of the network's outputs, in order.
         summary: one line for the card.
         paper: where the network comes from.
-        task: what it learns, given the folder of the data.
+        task: what it learns, given the folder of the data; None where no training is written for it.
         recipe: how it is trained.
         color: channel order of its input.
+        pretrained: makes the network that training starts from, where that is not a random one.
+        approach: one person's crop, or the whole picture.
     """
 
     name: str
@@ -42,23 +49,72 @@ class Design:
     outputs: tuple[str, ...]
     summary: str
     paper: str
-    task: Callable[[Path], Task]
-    recipe: Recipe
+    task: Callable[[Path], Task] | None = None
+    recipe: Recipe | None = None
     color: Literal["bgr", "rgb"] = "bgr"
+    pretrained: Callable[[], nn.Module] | None = None
+    approach: Approach = "top-down"
+
+
+def _top_down(
+    name: str, network: Callable[[], nn.Module], summary: str, paper: str, input_size: tuple[int, int] = (192, 256)
+) -> Design:
+    return Design(
+        name=name,
+        kind="pose",
+        network=network,
+        input_size=input_size,
+        stride=4,
+        outputs=("heatmaps",),
+        summary=f"{summary}: one person's 17 keypoints",
+        paper=paper,
+        task=pose.PoseTask,
+        recipe=pose.recipe(input_size),
+    )
 
 
 def _lpn(depth: int) -> Design:
+    return _top_down(
+        f"lpn-{depth}",
+        partial(LPN, depth),
+        f"Lightweight Pose Network, {depth} layers",
+        "Zhang, Tang, Wu: Simple and Lightweight Human Pose Estimation (LPN), 2019",
+    )
+
+
+def _mobileposenet(width: int, height: int) -> Design:
+    return _top_down(
+        f"mobileposenet-{height}x{width}",
+        MobilePoseNet,
+        f"MobilePoseNet, {height}×{width}",
+        "Niu et al.: Designing Compact Convolutional Filters for Lightweight Human Pose Estimation, 2021",
+        (width, height),
+    )
+
+
+def _elpn(version: int) -> Design:
+    return _top_down(
+        f"elpn-v{version}",
+        partial(ELPN, version),
+        f"ELPN-V{version}, HRNet with separable blocks",
+        "Li: Lightweight and Effective Human Pose Estimation Model Based on Multi-Angle Knowledge Distillation, 2023",
+    )
+
+
+def _efficienthrnet(phi: int) -> Design:
+    side = efficienthrnet.input_size(phi)
     return Design(
-        name=f"lpn-{depth}",
+        name=f"efficienthrnet-h{phi}",
         kind="pose",
-        network=lambda: LPN(depth),
-        input_size=(192, 256),
+        approach="bottom-up",
+        network=partial(efficienthrnet.EfficientHRNet, phi),
+        input_size=(side, side),
         stride=4,
-        outputs=("heatmaps",),
-        summary=f"Lightweight Pose Network, {depth} layers: one person's 17 keypoints",
-        paper="Zhang, Tang, Wu: Simple and Lightweight Human Pose Estimation (LPN), 2019",
-        task=pose.PoseTask,
-        recipe=pose.POSE_RECIPE,
+        outputs=("heatmaps_and_tags", "fine_heatmaps"),
+        summary=f"EfficientHRNet H{phi}, bottom-up: everybody's 17 keypoints in one pass",
+        paper="Neff et al.: EfficientHRNet: Efficient Scaling for Lightweight High-Resolution Multi-Person Pose "
+        "Estimation, 2020",
+        color="rgb",
     )
 
 
@@ -66,16 +122,27 @@ DESIGNS = {
     design.name: design
     for design in (
         *map(_lpn, (50, 101, 152)),
+        _mobileposenet(192, 256),
+        _mobileposenet(288, 384),
+        _top_down(
+            "slbnet",
+            SLBNet,
+            "Shallow and Lightweight Bilateral Network",
+            "Zhou, Sun, Yang, Zhang: A Shallow and Lightweight Bilateral Network for Pose Estimation, 2021",
+        ),
+        *map(_elpn, (1, 2)),
+        *map(_efficienthrnet, (0, -1, -2, -3, -4)),
         Design(
             name="person-detector",
             kind="detector",
             network=PersonDetector,
-            input_size=(256, 256),
+            pretrained=pretrained_person_detector,
+            input_size=(320, 320),
             stride=detection.STRIDE,
             outputs=("centres",),
-            summary="anchor-free person detector on MobilePoseNet's encoder and upsampling block",
-            paper="blocks of Niu et al.: Designing Compact Convolutional Filters for Lightweight Human Pose "
-            "Estimation, 2021; centres as in Zhou et al.: Objects as Points, 2019",
+            summary="anchor-free person detector on EfficientNet-Lite0",
+            paper="centres as in Zhou et al.: Objects as Points, 2019; upsampling of Niu et al.: Designing Compact "
+            "Convolutional Filters for Lightweight Human Pose Estimation, 2021",
             task=detection.DetectionTask,
             recipe=detection.DETECTION_RECIPE,
         ),

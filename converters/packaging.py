@@ -54,6 +54,7 @@ def training_facts(design: Design, run: Path, data: Path, before: dict[str, Any]
         data: the folder it was trained on.
         before: the facts of the weights it started from; random ones when None.
     """
+    assert design.recipe is not None, f"no training is written for {design.name}"
     curve = [json.loads(line) for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines()]
     annotations = json.loads((data / "train.json").read_text(encoding="utf-8"))
     used = [i for i in annotations["images"] if design.kind == "pose" or i["all_people_annotated"]]
@@ -133,6 +134,7 @@ def package(
         input_size=design.input_size,
         color=design.color,
         stride=design.stride,
+        approach=design.approach,
         outputs=[{"name": output.any_name, "shape": list(output.shape)} for output in floating.outputs],
         skeleton="coco-17" if design.kind == "pose" else "",
         decoder=POSE_DECODER if design.kind == "pose" else {},

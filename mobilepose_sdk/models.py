@@ -13,6 +13,7 @@ from typing import Any, Literal
 from mobilepose_sdk.errors import InvalidInputError, InvalidTypeError, ModelFileError, ModelNotFoundError
 
 Kind = Literal["pose", "detector"]
+Approach = Literal["top-down", "bottom-up"]
 DEFAULT_POSE_MODEL = "lpn-50"
 DEFAULT_DETECTOR = "person-detector"
 
@@ -40,8 +41,10 @@ class ModelCard:
         color: channel order of the uint8 NHWC input, ``"bgr"`` or ``"rgb"``.
         stride: input pixels per output-map pixel.
         outputs: name and shape, for one picture, of each output, in order.
+        approach: ``"top-down"``, one person's crop at a time, or ``"bottom-up"``, everybody in one pass (pose models).
         skeleton: name of the keypoint layout; empty for a detector.
-        decoder: default decoder of a pose model, keyword arguments of ``decoding.heatmaps.decode``.
+        decoder: default decoder of a pose model, keyword arguments of ``decoding.heatmaps.decode`` or, bottom-up, of
+            ``decoding.grouping.group``.
         padding: how much a person's box is grown before it is cropped.
         min_score: a detector's default score threshold.
         parameters: trained numbers.
@@ -65,6 +68,7 @@ class ModelCard:
     outputs: list[dict[str, Any]]
     parameters: int
     macs: int
+    approach: Approach = "top-down"
     skeleton: str = ""
     decoder: dict[str, Any] = field(default_factory=dict)
     padding: float = 1.25
@@ -74,6 +78,11 @@ class ModelCard:
     accuracy: dict[str, dict[str, float]] = field(default_factory=dict)
     files: dict[str, dict[str, list[ModelFile]]] = field(default_factory=dict)
     folder: Path = Path()
+
+    @property
+    def trained(self) -> bool:
+        """Whether the model has files to run; one that does not is listed, but cannot be opened."""
+        return bool(self.files)
 
     @property
     def precisions(self) -> dict[str, list[str]]:
@@ -160,9 +169,17 @@ def find_model(model: str | Path, kind: Kind) -> ModelCard:
     card = _catalogue().get(str(model))
     if card is None:
         if not Path(model).is_dir():
-            names = ", ".join(name for name, known in _catalogue().items() if known.kind == kind) or "none"
-            raise ModelNotFoundError(f"no {kind} model {str(model)!r}; packaged: {names}; or give a model folder")
+            names = ", ".join(name for name, known in _catalogue().items() if known.kind == kind and known.trained)
+            raise ModelNotFoundError(
+                f"no {kind} model {str(model)!r}; packaged: {names or 'none'}; or give a model folder"
+            )
         card = ModelCard.read(Path(model))
+    if not card.trained:
+        raise ModelNotFoundError(
+            f"{card.name} is not trained and has no files to run; from a checkout, train it with "
+            f"`python -m converters train {card.name}` or, where its authors released weights, convert a checkpoint "
+            f"with `python -m converters import {card.name} CHECKPOINT --out FOLDER`"
+        )
     if card.kind != kind:
         raise InvalidInputError(f"{card.name} is a {card.kind} model; a {kind} model is needed here")
     return card

@@ -15,14 +15,22 @@ import pytest
 from fakes import write_model
 
 import mobilepose_sdk
-from mobilepose_sdk import cli, models
-from mobilepose_sdk.cli import FAILED, OK, SOME_FAILED, main
+from mobilepose_sdk import models
+from mobilepose_sdk.cli import COMMANDS, main
+from mobilepose_sdk.cli.common import FAILED, OK, SOME_FAILED
 from mobilepose_sdk.errors import ModelNotFoundError
 from mobilepose_sdk.results import PoseResult
 from mobilepose_sdk.skeleton import COCO_17
 
 ROOT = Path(mobilepose_sdk.__file__).resolve().parent.parent
 WRONG_USAGE = 2
+
+
+def stand_in(monkeypatch, open_estimator) -> None:
+    """Every command opens this instead of an estimator."""
+    for command in COMMANDS:
+        if hasattr(command, "open_estimator"):
+            monkeypatch.setattr(command, "open_estimator", open_estimator)
 
 
 class Standing:
@@ -49,7 +57,7 @@ class Standing:
 def asked(monkeypatch):
     """The options that estimators were asked for; all are fake."""
     options: list = []
-    monkeypatch.setattr(cli, "_estimator", lambda given: options.append(given) or Standing())
+    stand_in(monkeypatch, lambda given: options.append(given) or Standing())
     return options
 
 
@@ -153,7 +161,7 @@ def test_an_estimator_that_cannot_be_made_is_said_in_one_line(pictures, out, mon
     def fail(options):
         raise ModelNotFoundError("no pose model 'x'")
 
-    monkeypatch.setattr(cli, "_estimator", fail)
+    stand_in(monkeypatch, fail)
     assert main(["image", *pictures("a.png"), "-o", str(out)]) == FAILED
     assert capsys.readouterr().err == "mobilepose: no pose model 'x'\n"
 
@@ -221,7 +229,7 @@ def test_an_interrupt_is_no_traceback(pictures, out, monkeypatch, capsys):
     def interrupt(options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_estimator", interrupt)
+    stand_in(monkeypatch, interrupt)
     assert main(["image", *pictures("a.png"), "-o", str(out)]) == 130
     assert "interrupted" in capsys.readouterr().err
 
@@ -417,6 +425,6 @@ def test_an_interrupted_run_keeps_the_results_so_far(monkeypatch, pictures, out)
                 raise KeyboardInterrupt
             return super().__call__(picture, boxes)
 
-    monkeypatch.setattr(cli, "_estimator", lambda options: Interrupted())
+    stand_in(monkeypatch, lambda options: Interrupted())
     assert main(["image", *pictures("1.png", "2.png"), "-o", str(out)]) == 130
     assert len(read_json(out / "results.json")) == 1

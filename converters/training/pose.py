@@ -15,7 +15,12 @@ from converters.training.losses import HeatmapLoss, gaussian_targets
 from converters.training.people import PoseSamples
 from converters.training.validation import PoseValidation
 
-POSE_RECIPE = Recipe(stages=(Stage((96, 128), 0.78), Stage((192, 256), 1.0)))
+
+def recipe(input_size: tuple[int, int]) -> Recipe:
+    """Half the input's width and height for most of the budget, then all of it."""
+    width, height = input_size
+    return Recipe(stages=(Stage((width // 2, height // 2), 0.78), Stage(input_size, 1.0)))
+
 
 FEW_EPOCHS = Augmentation(
     rotation_share=0.3, scale=0.25, aspect=1.2, shift=0.04, half_body_share=0.08, colour=0.2, blur_share=0.05

@@ -1,0 +1,7 @@
+"""``python -m mobilepose_sdk.cli``, where the program is not on the path."""
+
+import sys
+
+from mobilepose_sdk.cli import main
+
+sys.exit(main())

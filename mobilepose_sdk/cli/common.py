@@ -1,0 +1,88 @@
+"""What the commands share: options of the estimator, tables, progress, files."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mobilepose_sdk.errors import InvalidInputError
+
+OK, SOME_FAILED, FAILED = 0, 1, 3
+EXIT_CODES = "exit codes: 0 all done, 1 some inputs failed, 2 wrong usage, 3 nothing could be done, 130 interrupted"
+
+
+def add_estimator_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", help="pose model: a name from `mobilepose models`, or a folder")
+    parser.add_argument(
+        "--detector", help="person detector: a name or a folder, or 'none': every picture is one person"
+    )
+    parser.add_argument("--runtime", help="openvino")
+    parser.add_argument("--precision", help="int8 or fp16; the model's recommended one when omitted")
+    parser.add_argument("--decoder", choices=("soft-argmax", "quarter-offset"), help="the model's own when omitted")
+    parser.add_argument("--flip-test", action="store_true", default=None, help="average with the mirrored crop")
+    parser.add_argument("--threads", type=int, help="CPU threads; chosen automatically when omitted")
+
+
+def open_estimator(options: argparse.Namespace) -> Any:
+    from mobilepose_sdk.estimator import PoseEstimator
+
+    names = ("model", "detector", "runtime", "precision", "decoder", "flip_test", "threads")
+    given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    if given.get("detector") == "none":
+        given["detector"] = None
+    return PoseEstimator(**given)
+
+
+def make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidInputError(f"cannot make the output folder {str(path)!r}: {error}") from error
+
+
+def write_json(path: Path, content: Any) -> None:
+    try:
+        path.write_text(json.dumps(content), encoding="utf-8")
+    except OSError as error:
+        raise InvalidInputError(f"cannot write {str(path)!r}: {error}") from error
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in (header, *rows)]
+    return "\n".join([lines[0], "  ".join("─" * width for width in widths), *lines[1:]])
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+class Progress:
+    """A line on the terminal's stderr that counts up; silent for few files and where stderr is not a terminal."""
+
+    def __init__(self, unit: str) -> None:
+        self.unit, self.shown = unit, False
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.clear()
+
+    def __call__(self, done: int, total: int) -> None:
+        if total > 3 and sys.stderr.isatty():
+            filled = done * 30 // total
+            print(
+                f"\r{'█' * filled}{'░' * (30 - filled)} {done}/{total} {self.unit}", end="", file=sys.stderr, flush=True
+            )
+            self.shown = True
+
+    def clear(self) -> None:
+        """Wipe the line, so that other output starts on a clean one."""
+        if self.shown:
+            print("\r\033[K", end="", file=sys.stderr, flush=True)
+            self.shown = False

@@ -1,0 +1,131 @@
+"""``mobilepose image``: annotated copies of pictures."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from mobilepose_sdk.cli.common import (
+    EXIT_CODES,
+    FAILED,
+    OK,
+    SOME_FAILED,
+    Progress,
+    add_estimator_options,
+    make_folder,
+    open_estimator,
+    say,
+    table,
+    write_json,
+)
+from mobilepose_sdk.errors import InvalidInputError, MobilePoseError, SourceReadError
+
+ANNOTATED = ".pose.jpg"
+
+
+def add_to(commands: Any) -> None:
+    image = commands.add_parser("image", help="find people in pictures", epilog=EXIT_CODES)
+    image.add_argument(
+        "inputs", nargs="+", metavar="INPUT", help="picture, folder, glob pattern, or - for a list on stdin"
+    )
+    image.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="folder to write to")
+    image.add_argument("--json", action="store_true", help="print one JSON object a picture instead of a table")
+    add_estimator_options(image)
+    image.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    from mobilepose_sdk.sources import expand_inputs
+
+    inputs = [line for given in options.inputs for line in (_lines_of_stdin() if given == "-" else [given])]
+    paths, problems = expand_inputs(inputs)
+    paths = [path for path in paths if not _is_own_output(path, options.output)]
+    failures = [str(problem) for problem in problems]
+    if not inputs:
+        raise InvalidInputError("no pictures were named on stdin")
+    if paths:
+        make_folder(options.output)
+        failures += _annotate_all(paths, options)
+    for failure in failures:
+        say(f"mobilepose: {failure}")
+    if not failures:
+        return OK
+    return SOME_FAILED if len(failures) < len(paths) + len(problems) else FAILED
+
+
+def _annotate_all(paths: list[Path], options: argparse.Namespace) -> list[str]:
+    """Write every picture's annotated copy and ``results.json``; returns what went wrong, a line a picture."""
+    failures, entries, images, rows = [], [], [], []
+    names = _output_names(paths)
+    try:
+        with open_estimator(options) as estimator, Progress("pictures") as progress:
+            for number, (path, name) in enumerate(zip(paths, names), 1):
+                try:
+                    result = _annotate(estimator, path, options.output / name)
+                except MobilePoseError as error:
+                    failures.append(str(error))
+                else:
+                    width, height = result.image_size
+                    images.append({"id": number, "file_name": str(path), "width": width, "height": height})
+                    entries += result.to_coco(number)
+                    rows.append((str(path), str(len(result)), _scores(result), str(options.output / name)))
+                    if options.json:
+                        line = {"file": str(path), "annotated": str(options.output / name), **result.to_dict()}
+                        progress.clear()
+                        print(json.dumps(line), flush=True)
+                progress(number, len(paths))
+    finally:  # an interrupted run keeps what it found
+        write_json(options.output / "results.json", entries)
+        write_json(options.output / "images.json", images)
+    if rows and not options.json:
+        print(table(("picture", "people", "scores", "annotated"), rows))
+        print(f"COCO results: {options.output / 'results.json'} (image ids: {options.output / 'images.json'})")
+    return failures
+
+
+def _annotate(estimator: Any, path: Path, target: Path) -> Any:
+    import cv2
+
+    from mobilepose_sdk.sources import read_picture
+
+    picture = read_picture(path)
+    result = estimator(picture)
+    written, encoded = cv2.imencode(target.suffix, result.plot(picture))
+    if not written:
+        raise InvalidInputError(f"{str(path)!r} is too large to be written as {target.suffix}: {result.image_size}")
+    try:
+        target.write_bytes(encoded.tobytes())  # not cv2.imwrite, which fails on some non-ASCII paths
+    except OSError as error:
+        raise SourceReadError(f"cannot write {str(target)!r}: {error}") from error
+    return result
+
+
+def _is_own_output(path: Path, output: Path) -> bool:
+    """Whether an earlier run wrote this picture: it is no input when the output folder is an input as well."""
+    return path.name.endswith(ANNOTATED) and path.parent.resolve() == output.resolve()
+
+
+def _output_names(paths: list[Path]) -> list[str]:
+    """``<stem>.pose.jpg`` a picture, numbered where stems repeat, so that no picture overwrites another's."""
+    names: list[str] = []
+    taken: set[str] = set()
+    for path in paths:
+        name, number = f"{path.stem}{ANNOTATED}", 1
+        while name.lower() in taken:
+            number += 1
+            name = f"{path.stem}-{number}{ANNOTATED}"
+        taken.add(name.lower())
+        names.append(name)
+    return names
+
+
+def _lines_of_stdin() -> list[str]:
+    return [line.strip() for line in sys.stdin if line.strip()]
+
+
+def _scores(result: Any) -> str:
+    shown = "  ".join(f"{score:.2f}" for score in result.scores[:5])
+    return shown + (" …" if len(result) > 5 else "")
