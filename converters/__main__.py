@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     build = commands.add_parser("build", help="make prebuilt/<model> from its weights.safetensors, and measure it")
     build.add_argument("model")
-    build.add_argument("--data", type=Path, required=True, help="folder with train.json, dev.json and images/")
+    build.add_argument("--data", type=Path, help="folder with train.json, dev.json and images/; for trained networks")
     build.set_defaults(run_command=_build)
 
     importer = commands.add_parser("import", help="make a model folder from an official checkpoint")
@@ -91,7 +91,7 @@ def _build(options: argparse.Namespace) -> None:
     from converters.packaging import build
 
     card = build(_design(options.model), options.data)
-    print(card.folder, card.accuracy)
+    print(card.folder, card.accuracy if card.trained else "not trained: a card without files")
 
 
 def _import(options: argparse.Namespace) -> None:

@@ -19,8 +19,11 @@ def markdown(card: ModelCard) -> str:
         f"* Network: {card.paper}",
         f"* Input: uint8, (N, {height}, {width}, 3), {card.color.upper()}; normalisation is inside the graph",
         f"* {card.parameters:,} parameters, {card.macs / 1e9:.2f} G multiply-accumulates an input",
-        f"* Licence of the weights: {card.licence}",
     ]
+    if not card.trained:
+        lines += ["", "Not trained: there are no files to run. From a checkout:", "", "```sh", *_ways(card), "```"]
+        return "\n".join(lines) + "\n"
+    lines.append(f"* Licence of the weights: {card.licence}")
     if card.kind == "pose":
         lines.append(
             f"* Keypoints: {card.skeleton}; boxes are grown ×{card.padding}; decoder: {_options(card.decoder)}"
@@ -50,6 +53,13 @@ def markdown(card: ModelCard) -> str:
     lines += ["", f"INT8: {_options(card.quantization)}.", "", "Learning curve (dev set, averaged weights):", ""]
     lines += _curve(training["curve"])
     return "\n".join(lines) + "\n"
+
+
+def _ways(card: ModelCard) -> list[str]:
+    return [
+        f"python -m converters train {card.name} --data DATA --minutes 240",
+        f"python -m converters import {card.name} CHECKPOINT --out FOLDER  # its authors' weights, where they exist",
+    ]
 
 
 def _start(before: dict[str, Any] | None) -> str:

@@ -8,7 +8,7 @@ import logging
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from mobilepose_sdk.evaluation import evaluate_detector, evaluate_poses
 from mobilepose_sdk.models import ModelCard, ModelFile
 
 log = logging.getLogger(__name__)
-PREBUILT = Path("prebuilt")
+PREBUILT = Path(__file__).resolve().parent.parent / "prebuilt"
 LICENCE = "Apache-2.0"
 POSE_DECODER = {"method": "soft-argmax", "beta": 160.0}
 
@@ -87,19 +87,57 @@ def load_weights(design: Design, folder: Path) -> nn.Module:
     return network.eval()
 
 
-def build(design: Design, data: Path, folder: Path | None = None) -> ModelCard:
+def build(design: Design, data: Path | None, folder: Path | None = None) -> ModelCard:
     """Make a model's OpenVINO files and its card from its ``weights.safetensors``, and measure them.
+
+    A network without that file gets a card that says so.
 
     Args:
         design: which model.
-        data: folder with ``train.json`` (calibration) and ``dev.json`` (the card's figures).
+        data: folder with ``train.json`` (calibration) and ``dev.json`` (the card's figures); an untrained network
+            needs none.
         folder: the model's folder; ``prebuilt/<name>`` when omitted.
+
+    Raises:
+        InvalidInputError: there are weights, but no data.
     """
     folder = folder or PREBUILT / design.name
+    if not (folder / "weights.safetensors").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        card = describe(design, folder)
+        write_card(card)
+        return card
+    if data is None:
+        raise InvalidInputError(
+            f"{design.name} is trained: building it needs --data FOLDER to calibrate and measure it"
+        )
     training = json.loads((folder / "training.json").read_text(encoding="utf-8"))
     inputs = quantization.calibration_inputs(data, design.kind, design.input_size)
     card = package(design, load_weights(design, folder), folder, ("int8", "fp16"), inputs, training)
     return measure(card, data)
+
+
+def describe(design: Design, folder: Path) -> ModelCard:
+    """The card of a network that has no files yet: listed among the models as not trained."""
+    network = design.network()
+    return ModelCard(
+        name=design.name,
+        kind=design.kind,
+        approach=design.approach,
+        summary=design.summary,
+        paper=design.paper,
+        licence="",
+        input_size=design.input_size,
+        color=design.color,
+        stride=design.stride,
+        outputs=[],
+        skeleton="coco-17" if design.kind == "pose" else "",
+        decoder=POSE_DECODER if design.kind == "pose" else {},
+        min_score=0.0 if design.kind == "pose" else 0.3,
+        parameters=count_parameters(network),
+        macs=count_macs(network, design.input_size),
+        folder=folder,
+    )
 
 
 def package(
@@ -125,26 +163,13 @@ def package(
     for precision in precisions:
         model = quantization.quantize(floating, inputs) if precision == "int8" else floating
         files[precision] = _listed(to_openvino.save(model, folder, precision), folder)
-    card = ModelCard(
-        name=design.name,
-        kind=design.kind,
-        summary=design.summary,
-        paper=design.paper,
+    card = replace(
+        describe(design, folder),
         licence=training.get("licence", LICENCE),
-        input_size=design.input_size,
-        color=design.color,
-        stride=design.stride,
-        approach=design.approach,
         outputs=[{"name": output.any_name, "shape": list(output.shape)} for output in floating.outputs],
-        skeleton="coco-17" if design.kind == "pose" else "",
-        decoder=POSE_DECODER if design.kind == "pose" else {},
-        min_score=0.0 if design.kind == "pose" else 0.3,
-        parameters=count_parameters(network),
-        macs=count_macs(network, design.input_size),
         training=training,
         quantization={"method": "NNCF post-training, mixed preset", "pictures": len(inputs)} if inputs else {},
         files={"openvino": files},
-        folder=folder,
     )
     write_card(card)
     return card
@@ -195,7 +220,7 @@ def measure(card: ModelCard, data: Path) -> ModelCard:
             figures = {"AP50": curve.average_precision, "precision": reached[0], "recall": reached[1]}
         accuracy[f"openvino-{precision}"] = {name: round(value, 4) for name, value in figures.items()}
         log.info("%s openvino %s: %s", card.name, precision, accuracy[f"openvino-{precision}"])
-    measured = ModelCard(**{**_fields(card), "accuracy": accuracy, "min_score": min_score})
+    measured = replace(card, accuracy=accuracy, min_score=min_score)
     write_card(measured)
     return measured
 
@@ -206,10 +231,6 @@ def write_card(card: ModelCard) -> None:
     del entries["folder"]
     (card.folder / "card.json").write_text(json.dumps(entries, indent=2) + "\n", encoding="utf-8")
     (card.folder / "README.md").write_text(markdown(card), encoding="utf-8")
-
-
-def _fields(card: ModelCard) -> dict[str, Any]:
-    return {name: getattr(card, name) for name in card.__dataclass_fields__}
 
 
 def _listed(paths: list[Path], folder: Path) -> list[ModelFile]:

@@ -293,7 +293,7 @@ def test_models_prints_a_table(packaged, capsys):
     header, _, finder, tiny = capsys.readouterr().out.splitlines()
     assert header.split() == ["model", "kind", "input", "params", "MACs", "files", "size", "measured"]
     assert finder.split()[:3] == ["finder", "detector", "128×96"]
-    assert tiny.split()[:2] == ["tiny", "pose"]
+    assert tiny.split()[:2] == ["tiny", "top-down"]
     assert tiny.endswith("AP 0.512")
 
 

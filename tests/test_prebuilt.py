@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from mobilepose_sdk import PersonDetector, PoseEstimator, list_models
-from mobilepose_sdk.errors import ModelFileError
+from mobilepose_sdk.errors import ModelFileError, ModelNotFoundError
 from mobilepose_sdk.evaluation import evaluate_detector, evaluate_poses
 from mobilepose_sdk.models import ModelCard
 from mobilepose_sdk.runtimes.openvino import BUCKETS, OpenVINORuntime
@@ -33,7 +33,18 @@ def estimator() -> PoseEstimator:
     return PoseEstimator()
 
 
-@pytest.mark.parametrize("card", list_models(), ids=lambda card: card.name)
+TRAINED = [card for card in list_models() if card.trained]
+UNTRAINED = [card for card in list_models() if not card.trained]
+
+
+@pytest.mark.parametrize("card", UNTRAINED, ids=lambda card: card.name)
+def test_an_untrained_network_is_listed_but_cannot_be_opened(card: ModelCard) -> None:
+    assert card.parameters and card.macs and not card.accuracy
+    with pytest.raises(ModelNotFoundError, match=rf"{card.name} is not trained.*train {card.name}.*import {card.name}"):
+        PoseEstimator(card.name)
+
+
+@pytest.mark.parametrize("card", TRAINED, ids=lambda card: card.name)
 def test_every_card_is_complete_and_every_file_is_as_it_says(card: ModelCard) -> None:
     assert card.precisions
     for runtime, precisions in card.precisions.items():
@@ -105,7 +116,7 @@ def test_precisions_agree() -> None:
 
 
 def test_an_altered_model_file_is_refused(tmp_path: Path) -> None:
-    card = next(card for card in list_models() if card.kind == "pose")
+    card = next(card for card in TRAINED if card.kind == "pose")
     for path in card.folder.rglob("*"):
         if path.suffix in (".json", ".xml", ".bin"):
             target = tmp_path / path.relative_to(card.folder)

@@ -27,16 +27,21 @@ def run(options: argparse.Namespace) -> int:
     rows = []
     for card in cards:
         width, height = card.input_size
+        facts = (
+            card.name,
+            card.approach if card.kind == "pose" else card.kind,
+            f"{height}×{width}",
+            f"{card.parameters / 1e6:.2f} M",
+            f"{card.macs / 1e9:.2f} G",
+        )
+        if not card.trained:
+            rows.append((*facts, "not trained", "", ""))
         for runtime, by_precision in card.files.items():
             for precision, files in by_precision.items():
                 figures = card.accuracy.get(f"{runtime}-{precision}", {})
                 rows.append(
                     (
-                        card.name,
-                        card.kind,
-                        f"{height}×{width}",
-                        f"{card.parameters / 1e6:.2f} M",
-                        f"{card.macs / 1e9:.2f} G",
+                        *facts,
                         f"{runtime} {precision}",
                         f"{sum(file.bytes for file in files) / 1e6:.1f} MB",
                         "  ".join(f"{name} {value:.3f}" for name, value in figures.items()),
