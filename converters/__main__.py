@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import os
 import sys
@@ -20,6 +19,9 @@ ALLOCATOR = ":".join(
 )  # fmt: skip
 """Keeps freed activations in large pages instead of returning them: training is 20 to 45 % faster on two cores."""
 
+RECIPES = ("iterative", "mapd", "half-body")
+"""The keys of :data:`converters.training.recipes.METHODS`, which takes seconds to import."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m converters", description=__doc__)
@@ -34,8 +36,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     train.add_argument(
         "--continue", dest="go_on", action="store_true", help="start from the packaged weights instead of random ones"
     )
+    train.add_argument("--recipe", choices=RECIPES, help="a paper's training method; the usual one when omitted")
+    train.add_argument("--teacher", metavar="MODEL", help="trained network to learn from, for mapd")
+    train.add_argument("--trust", type=Path, metavar="FILE", help="keypoint weights from `clean`")
     train.add_argument("--threads", type=int, help="CPU threads; all when omitted")
     train.set_defaults(run_command=_train)
+
+    cleaner = commands.add_parser("clean", help="distrust labels that a trained network contradicts")
+    cleaner.add_argument("model", help="a trained top-down network")
+    cleaner.add_argument("--data", type=Path, required=True, help="folder with train.json and images/")
+    cleaner.add_argument("--out", type=Path, required=True, help="file to write, for `train --trust`")
+    cleaner.set_defaults(run_command=_clean)
 
     build = commands.add_parser("build", help="make prebuilt/<model> from its weights.safetensors, and measure it")
     build.add_argument("model")
@@ -65,26 +76,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _train(options: argparse.Namespace) -> None:
     import torch
 
-    from converters.packaging import PREBUILT, load_weights, save_weights, training_facts
-    from converters.training.loop import Training
+    from converters.training.command import train
     from converters.training.schedule import Budget
 
-    design = _design(options.model)
     if options.minutes == options.samples == float("inf"):
         raise SystemExit("give --minutes, --samples or both: the learning-rate schedule needs to know where it ends")
     if options.threads:
         torch.set_num_threads(options.threads)
-    run = options.run or Path("runs") / design.name
-    budget = Budget(samples=options.samples, minutes=options.minutes)
-    folder = PREBUILT / design.name
-    before = json.loads((folder / "training.json").read_text(encoding="utf-8")) if options.go_on else None
-    if design.task is None or design.recipe is None:
-        raise SystemExit(f"no training is written for {design.name}; `import` converts its authors' checkpoint")
-    torch.manual_seed(design.recipe.seed)
-    network = load_weights(design, folder) if options.go_on else (design.pretrained or design.network)()
-    best = Training(network, design.task(options.data), design.recipe, budget, run).fit()
-    network.load_state_dict(torch.load(best, map_location="cpu", weights_only=True))
-    print(save_weights(network, folder, training_facts(design, run, options.data, before)))
+    path = train(
+        _design(options.model),
+        options.data,
+        Budget(samples=options.samples, minutes=options.minutes),
+        options.run,
+        go_on=options.go_on,
+        method=options.recipe,
+        teacher=_design(options.teacher) if options.teacher else None,
+        trust=options.trust,
+    )
+    print(path)
+
+
+def _clean(options: argparse.Namespace) -> None:
+    from converters.training.command import clean
+
+    print(clean(_design(options.model), options.data, options.out))
 
 
 def _build(options: argparse.Namespace) -> None:

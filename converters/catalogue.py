@@ -18,6 +18,7 @@ from converters.networks.person_detector import PersonDetector, pretrained_perso
 from converters.networks.slbnet import SLBNet
 from converters.training import detection, pose
 from converters.training.loop import Recipe, Task
+from converters.training.recipes import bottom_up
 from mobilepose_sdk.models import Approach, Kind
 
 
@@ -34,7 +35,7 @@ class Design:
         outputs: names of the network's outputs, in order.
         summary: one line for the card.
         paper: where the network comes from.
-        task: what it learns, given the folder of the data; None where no training is written for it.
+        task: what it learns, given the folder of the data.
         recipe: how it is trained.
         color: channel order of its input.
         pretrained: makes the network that training starts from, where that is not a random one.
@@ -49,8 +50,8 @@ class Design:
     outputs: tuple[str, ...]
     summary: str
     paper: str
-    task: Callable[[Path], Task] | None = None
-    recipe: Recipe | None = None
+    task: Callable[[Path], Task]
+    recipe: Recipe
     color: Literal["bgr", "rgb"] = "bgr"
     pretrained: Callable[[], nn.Module] | None = None
     approach: Approach = "top-down"
@@ -115,6 +116,8 @@ def _efficienthrnet(phi: int) -> Design:
         paper="Neff et al.: EfficientHRNet: Efficient Scaling for Lightweight High-Resolution Multi-Person Pose "
         "Estimation, 2020",
         color="rgb",
+        task=bottom_up.BottomUpTask,
+        recipe=bottom_up.recipe((side, side)),
     )
 
 

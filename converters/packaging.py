@@ -45,23 +45,25 @@ def save_weights(network: nn.Module, folder: Path, training: dict[str, Any]) -> 
     return folder / "weights.safetensors"
 
 
-def training_facts(design: Design, run: Path, data: Path, before: dict[str, Any] | None = None) -> dict[str, Any]:
+def training_facts(
+    design: Design, run: Path, data: Path, before: dict[str, Any] | None = None, options: Sequence[str] = ()
+) -> dict[str, Any]:
     """What a run's weights were made from: data with terms, command, seed, samples, minutes and learning curve.
 
     Args:
         design: which model.
         run: the run's folder.
         data: the folder it was trained on.
-        before: the facts of the weights it started from; random ones when None.
+        before: the facts of the weights it started from; those the design begins with when None.
+        options: further options of the command.
     """
-    assert design.recipe is not None, f"no training is written for {design.name}"
     curve = [json.loads(line) for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines()]
     annotations = json.loads((data / "train.json").read_text(encoding="utf-8"))
     used = [i for i in annotations["images"] if design.kind == "pose" or i["all_people_annotated"]]
     counts = Counter(image["source"] for image in used)
     command = f"python -m converters train {design.name} --data DATA --minutes {math.ceil(curve[-1]['minutes'])}"
     return {
-        "command": command if before is None else f"{command} --continue",
+        "command": " ".join([command, *(["--continue"] if before else []), *options]),
         "seed": design.recipe.seed,
         "samples": curve[-1]["samples"],
         "minutes": curve[-1]["minutes"],

@@ -21,7 +21,7 @@ from converters.training.losses import HeatmapLoss, gaussian_targets
 from converters.training.people import PoseSamples
 from converters.training.pose import PoseTask, target_sigma
 from converters.training.scenes import Scenes, _empty_window
-from converters.training.schedule import AveragedWeights, Budget, cosine_rate
+from converters.training.schedule import AveragedWeights, Budget, Cosine
 from mobilepose_sdk.skeleton import COCO_17
 
 
@@ -96,7 +96,7 @@ def test_loss_is_finite_where_nothing_is_labelled() -> None:
 
 
 def test_cosine_rate_warms_up_peaks_and_falls() -> None:
-    rates = [cosine_rate(spent, 1.0) for spent in (0.0, 0.01, 0.02, 0.5, 1.0)]
+    rates = [Cosine()(spent) for spent in (0.0, 0.01, 0.02, 0.5, 1.0)]
     assert rates == pytest.approx([0.01, 0.5, 1.0, rates[3], 0.01])
     assert rates[2] > rates[3] > rates[4]
 
@@ -216,7 +216,7 @@ def _loss(network: nn.Module, folder: Path) -> float:
     crops, *truth = (torch.stack(part) for part in zip(*(task.samples(stage, 9)[i] for i in range(12))))
     network.eval()
     with torch.no_grad():
-        return float(task.loss(network((crops.float() - 116) / 57), tuple(truth)))
+        return float(task.loss(network((crops.float() - 116) / 57), crops, tuple(truth)))
 
 
 def test_scenes_hold_one_or_many_people_all_within_the_picture(folder: Path) -> None:

@@ -80,7 +80,7 @@ class DetectionTask:
     def samples(self, stage: Stage, seed: int) -> Scenes:
         return Scenes(self.data, stage.input_size, self.augmentation, seed)
 
-    def loss(self, outputs: Tensor, truth: tuple[Tensor, ...]) -> Tensor:
+    def loss(self, outputs: Tensor, pictures: Tensor, truth: tuple[Tensor, ...]) -> Tensor:
         boxes = truth[0] / STRIDE
         gaussians = centre_gaussians(boxes, (outputs.shape[3], outputs.shape[2]))
         target, person = gaussians.max(dim=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from converters.training.samples import Consecutive, ShuffledSamples
-from converters.training.schedule import AveragedWeights, Budget, cosine_rate
+from converters.training.schedule import AveragedWeights, Budget, Cosine, Schedule
 
 log = logging.getLogger(__name__)
 MEAN = (0.485, 0.456, 0.406)
@@ -50,6 +50,7 @@ class Recipe:
     weight_decay: float = 1e-4
     clip: float = 5.0
     seed: int = 0
+    schedule: Schedule = field(default_factory=Cosine)
 
 
 class Task(Protocol):
@@ -65,8 +66,8 @@ class Task(Protocol):
     def samples(self, stage: Stage, seed: int) -> ShuffledSamples[tuple[Tensor, ...]]:
         """Augmented samples whose first tensor is the (3, H, W) uint8 picture."""
 
-    def loss(self, outputs: Tensor, truth: tuple[Tensor, ...]) -> Tensor:
-        """Loss of a batch; ``truth`` is the sample's tensors after the picture."""
+    def loss(self, outputs: Any, pictures: Tensor, truth: tuple[Tensor, ...]) -> Tensor:
+        """Loss of a batch: the network's float32 outputs for the pictures; ``truth`` is the samples' other tensors."""
 
     def figures(self, network: nn.Module, stage: Stage) -> dict[str, float]:
         """Validation figures of a network that takes pictures of the sample's form."""
@@ -106,7 +107,7 @@ class Training:
             self.network.parameters(), lr=recipe.peak_rate, weight_decay=recipe.weight_decay, fused=True
         )
         self.task, self.recipe, self.budget, self.run = task, recipe, budget, run
-        self.samples, self.minutes, self.best = 0, 0.0, -1.0
+        self.samples, self.minutes, self.best, self.restarted = 0, 0.0, -1.0, 0
         run.mkdir(parents=True, exist_ok=True)
         if (run / "state.pt").exists():
             self._load()
@@ -124,7 +125,9 @@ class Training:
             for stage in self.recipe.stages:
                 if self.spent < stage.until:
                     self._run_stage(stage)
-                    self.average.restart(self.network)
+                    if self.spent < 1:  # figures of another input size say nothing about the next one's
+                        self.average.restart(self.network)
+                        self.best = -1.0
                     self._save()
         except KeyboardInterrupt:
             self._save()
@@ -149,23 +152,35 @@ class Training:
             self.samples += len(batch[0])
             self.minutes = began[0] + (time.monotonic() - started) / 60
             done = self.spent >= stage.until
+            restart = sum(self.spent >= share for share in self.recipe.schedule.restarts) > self.restarted
             if self.minutes - reported > REPORT_EVERY:
                 self._report((self.samples - began[1]) / (self.minutes - began[0]) / 60, total / step)
                 reported = self.minutes
-            if done or self.minutes - evaluated > EVALUATE_EVERY:
+            if done or restart or self.minutes - evaluated > EVALUATE_EVERY:
                 self._evaluate(stage, total / step)
                 evaluated = self.minutes
+            if restart:
+                self._restart()
             if done:
                 return
 
+    def _restart(self) -> None:
+        """Go back to the best weights, and forget the optimizer's past (LPN §3.3)."""
+        self.network.load_state_dict(torch.load(self.run / "best.pt", map_location=self.device, weights_only=True))
+        self.average.restart(self.network)
+        self.optimizer.state.clear()
+        self.restarted += 1
+        self._save()
+        log.info("stage %d from the best weights", self.restarted + 1)
+
     def _step(self, model: nn.Module, batch: list[Tensor]) -> float:
         for group in self.optimizer.param_groups:
-            group["lr"] = cosine_rate(self.spent, self.recipe.peak_rate)
+            group["lr"] = self.recipe.peak_rate * self.recipe.schedule(self.spent)
         model.train()
         pictures = batch[0].contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16):
             outputs = model(pictures)
-        loss = self.task.loss(outputs.float(), tuple(batch[1:]))
+        loss = self.task.loss(_float(outputs), pictures, tuple(batch[1:]))
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip)
@@ -186,7 +201,7 @@ class Training:
             out.write(json.dumps(entry) + "\n")
         log.info("dev.json: %s", "  ".join(f"{key} {value:.3f}" for key, value in figures.items()))
         score = sum(figures[name] for name in self.task.judged_by)
-        if stage.input_size == self.recipe.stages[-1].input_size and score > self.best:
+        if score > self.best:
             self.best = score
             torch.save(self.average.network.state_dict(), self.run / "best.pt")
         self._save()
@@ -200,6 +215,7 @@ class Training:
             "samples": self.samples,
             "minutes": self.minutes,
             "best": self.best,
+            "restarted": self.restarted,
             "recipe": asdict(self.recipe),
         }
         torch.save(state, self.run / "state.tmp")
@@ -212,4 +228,9 @@ class Training:
         self.average.updates = state["updates"]
         self.optimizer.load_state_dict(state["optimizer"])
         self.samples, self.minutes, self.best = state["samples"], state["minutes"], state["best"]
+        self.restarted = state["restarted"]
         log.info("resumed %s at %d samples, %.1f minutes", self.run, self.samples, self.minutes)
+
+
+def _float(outputs: Any) -> Any:
+    return outputs.float() if isinstance(outputs, Tensor) else tuple(output.float() for output in outputs)

@@ -44,10 +44,20 @@ class HeatmapLoss:
 
     def __call__(self, heatmaps: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
         """Loss of heatmaps (N, K, H, W) against targets of that shape, weights (N, K)."""
-        per_keypoint = ((heatmaps - targets) ** 2).sum(dim=(2, 3))
+        per_keypoint = squared_error(heatmaps, targets)
         if self.cross_entropy:
             log_position = torch.log_softmax(self.sharpness * heatmaps.flatten(2), dim=2)
             position = targets.flatten(2)
             position = position / position.sum(dim=2, keepdim=True).clamp_min(1e-6)
             per_keypoint = per_keypoint - self.cross_entropy * (position * log_position).sum(dim=2)
-        return (per_keypoint * weights).sum() / weights.sum().clamp_min(1e-6)
+        return trusted_mean(per_keypoint, weights)
+
+
+def squared_error(heatmaps: Tensor, targets: Tensor) -> Tensor:
+    """(N, K): the squared error of heatmaps (N, K, H, W), summed over the pixels."""
+    return ((heatmaps - targets) ** 2).sum(dim=(2, 3))
+
+
+def trusted_mean(per_keypoint: Tensor, weights: Tensor) -> Tensor:
+    """Mean of per-keypoint losses (N, K), each counting as much as it is trusted."""
+    return (per_keypoint * weights).sum() / weights.sum().clamp_min(1e-6)

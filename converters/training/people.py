@@ -19,7 +19,12 @@ from mobilepose_sdk.skeleton import COCO_17
 STRIDE = 4
 
 
+Trust = dict[int, list[float]]
+"""Keypoint weights by annotation id."""
+
+
 class Person(NamedTuple):
+    id: int
     image_id: int
     box: NDArray[np.float32]
     keypoints: NDArray[np.float32]
@@ -27,11 +32,12 @@ class Person(NamedTuple):
 
 
 def read_people(
-    annotation_file: Path, source: str | None = None, fewest: int = 4
+    annotation_file: Path, source: str | None = None, fewest: int = 4, trust: Trust | None = None
 ) -> tuple[dict[str, Any], list[Person]]:
     """People with at least ``fewest`` labelled keypoints, from a COCO keypoint file.
 
-    A label's trust is its ``keypoint_weights`` entry where the file has one, else 1 where ``v > 0``.
+    A label's trust is its entry in ``trust`` (:func:`read_trust`), else the file's ``keypoint_weights``, else 1 where
+    ``v > 0``.
     """
     annotations = json.loads(annotation_file.read_text(encoding="utf-8"))
     sources = {image["id"]: image.get("source") for image in annotations["images"]}
@@ -41,11 +47,18 @@ def read_people(
             continue
         triples = np.array(entry["keypoints"], dtype=np.float32).reshape(-1, 3)
         weights = np.array(entry.get("keypoint_weights", triples[:, 2] > 0), dtype=np.float32)
+        if trust and entry["id"] in trust:
+            weights = np.array(trust[entry["id"]], dtype=np.float32)
         if (weights > 0).sum() >= fewest:
             x, y, w, h = entry["bbox"]
             box = np.array([x, y, x + w, y + h], dtype=np.float32)
-            people.append(Person(entry["image_id"], box, triples[:, :2], weights))
+            people.append(Person(entry["id"], entry["image_id"], box, triples[:, :2], weights))
     return annotations, people
+
+
+def read_trust(path: Path) -> Trust:
+    """The weights that ``python -m converters clean`` wrote."""
+    return {int(key): weights for key, weights in json.loads(path.read_text(encoding="utf-8")).items()}
 
 
 class PoseSamples(ShuffledSamples[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]):
@@ -55,9 +68,15 @@ class PoseSamples(ShuffledSamples[tuple[torch.Tensor, torch.Tensor, torch.Tensor
     """
 
     def __init__(
-        self, annotation_file: Path, pictures: Path, input_size: tuple[int, int], augmentation: Augmentation, seed: int
+        self,
+        annotation_file: Path,
+        pictures: Path,
+        input_size: tuple[int, int],
+        augmentation: Augmentation,
+        seed: int,
+        trust: Trust | None = None,
     ) -> None:
-        annotations, self.people = read_people(annotation_file)
+        annotations, self.people = read_people(annotation_file, trust=trust)
         super().__init__(len(self.people), seed)
         self.pack = PicturePack(annotations, pictures)
         self.input_size = input_size

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from converters.training.augmentation import Augmentation
 from converters.training.loop import Recipe, Stage
 from converters.training.losses import HeatmapLoss, gaussian_targets
-from converters.training.people import PoseSamples
+from converters.training.people import PoseSamples, read_trust
 from converters.training.validation import PoseValidation
 
 
@@ -39,20 +39,28 @@ class PoseTask:
 
     Attributes:
         data: folder with ``train.json``, ``dev.json`` and ``images/``.
+        trust: file of cleaned keypoint weights, from ``python -m converters clean``.
     """
 
     data: Path
     criterion: HeatmapLoss = field(default_factory=HeatmapLoss)
     augmentation: Augmentation = FEW_EPOCHS
     judged_by: tuple[str, ...] = ("pck", "ap")
+    trust: Path | None = None
 
     def samples(self, stage: Stage, seed: int) -> PoseSamples:
-        return PoseSamples(self.data / "train.json", self.data / "images", stage.input_size, self.augmentation, seed)
+        trust = read_trust(self.trust) if self.trust else None
+        pictures, annotations = self.data / "images", self.data / "train.json"
+        return PoseSamples(annotations, pictures, stage.input_size, self.augmentation, seed, trust)
 
-    def loss(self, outputs: Tensor, truth: tuple[Tensor, ...]) -> Tensor:
+    def loss(self, outputs: Tensor, pictures: Tensor, truth: tuple[Tensor, ...]) -> Tensor:
+        return self.criterion(outputs, *self.targets(outputs, truth))
+
+    def targets(self, outputs: Tensor, truth: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        """Target heatmaps of the outputs' size, and the weights (N, K) of the keypoints."""
         xy, weights = truth
         height, width = outputs.shape[2:]
-        return self.criterion(outputs, gaussian_targets(xy, (width, height), target_sigma(height)), weights)
+        return gaussian_targets(xy, (width, height), target_sigma(height)), weights
 
     def figures(self, network: nn.Module, stage: Stage) -> dict[str, float]:
         device = next(network.parameters()).device

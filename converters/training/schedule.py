@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import nn
@@ -22,12 +23,65 @@ class Budget:
         return min(1.0, max(samples / self.samples, minutes / self.minutes))
 
 
-def cosine_rate(spent: float, peak: float, warmup: float = 0.02, floor: float = 0.01) -> float:
-    """Learning rate: linear warm-up over the first ``warmup`` of the budget, then a cosine down to ``floor · peak``."""
-    if spent < warmup:
-        return peak * max(spent / warmup, 0.01)
-    progress = (spent - warmup) / (1 - warmup)
-    return peak * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * progress)))
+class Schedule(Protocol):
+    """How the learning rate moves over a run.
+
+    Attributes:
+        restarts: shares of the budget at which the run goes back to its best weights.
+    """
+
+    @property
+    def restarts(self) -> tuple[float, ...]: ...
+
+    def __call__(self, spent: float) -> float:
+        """Share of the peak rate at a share of the budget."""
+
+
+@dataclass(frozen=True)
+class Cosine:
+    """Linear warm-up over the first ``warmup`` of the budget, then a cosine down to ``floor`` of the peak."""
+
+    warmup: float = 0.02
+    floor: float = 0.01
+    restarts: tuple[float, ...] = ()
+
+    def __call__(self, spent: float) -> float:
+        if spent < self.warmup:
+            return max(spent / self.warmup, 0.01)
+        progress = (spent - self.warmup) / (1 - self.warmup)
+        return self.floor + (1 - self.floor) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+@dataclass(frozen=True)
+class Iterative:
+    """LPN's iterative training (§3.3, Fig. 3; §4.1): a step schedule that is replayed from a middle epoch.
+
+    The first stage is the usual one, the rate divided by ten at each of the ``drops``; every later stage starts from
+    the best weights so far, at the full rate, as if it were epoch ``restart``. With one stage it is the step schedule.
+    """
+
+    stages: int = 7
+    epochs: int = 150
+    restart: int = 60
+    drops: tuple[int, ...] = (90, 120)
+
+    @property
+    def restarts(self) -> tuple[float, ...]:
+        return tuple((self.epochs + n * self._replayed) / self._total for n in range(self.stages - 1))
+
+    def __call__(self, spent: float) -> float:
+        epoch = spent * self._total
+        if epoch >= self.epochs and spent < 1:
+            epoch = self.restart + (epoch - self.epochs) % self._replayed
+        return float(0.1 ** sum(epoch >= drop for drop in self.drops))
+
+    @property
+    def _replayed(self) -> int:
+        return self.epochs - self.restart
+
+    @property
+    def _total(self) -> int:
+        return self.epochs + (self.stages - 1) * self._replayed
 
 
 class AveragedWeights:

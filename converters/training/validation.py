@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from converters.training.people import STRIDE, read_people
 from converters.training.pictures import PicturePack
 from mobilepose_sdk.decoding.centres import decode_centres
+from mobilepose_sdk.decoding.grouping import group
 from mobilepose_sdk.decoding.heatmaps import decode
 from mobilepose_sdk.detection_metrics import PicturePeople, detection_curve, split_people
 from mobilepose_sdk.metrics import coco_average_precision, pck
@@ -97,3 +99,36 @@ class DetectionValidation:
         curve = detection_curve(pictures)
         precision, recall = curve.at(curve.best_threshold())
         return {"ap50": curve.average_precision, "precision": precision, "recall": recall}
+
+
+class BottomUpValidation:
+    """AP of whole pictures on dev.json's COCO part, single scale."""
+
+    def __init__(self, folder: Path, source: str = AP_SOURCE) -> None:
+        self.annotations = json.loads((folder / "dev.json").read_text(encoding="utf-8"))
+        self.pack = PicturePack(self.annotations, folder / "images")
+        self.images = [image["id"] for image in self.annotations["images"] if image.get("source") == source]
+
+    def __call__(self, network: torch.nn.Module, input_size: tuple[int, int]) -> dict[str, float]:
+        """``{"ap": …}`` of a network that takes (1, 3, H, W) uint8 RGB and returns both heatmaps."""
+        results = []
+        for image_id in self.images:
+            picture, scale = letterbox(self.pack[image_id], input_size)
+            batch = torch.from_numpy(picture[..., ::-1].transpose(2, 0, 1)[None].copy())
+            with torch.autocast("cpu", torch.bfloat16), torch.inference_mode():
+                coarse, fine = (output[0].float().numpy() for output in network(batch))
+            count, height, width = fine.shape
+            resized = cv2.resize(coarse.transpose(1, 2, 0), (width, height))
+            heatmaps = (resized[..., :count].transpose(2, 0, 1) + fine) / 2
+            xy, scores = group(heatmaps, resized[..., count:].transpose(2, 0, 1)[..., None])
+            points = (xy * (input_size[0] / width) - 0.5) / scale
+            results += [
+                {
+                    "image_id": image_id,
+                    "category_id": 1,
+                    "keypoints": np.column_stack([person, confidence]).astype(float).ravel().tolist(),
+                    "score": float(confidence.mean()),
+                }
+                for person, confidence in zip(points, scores)
+            ]
+        return {"ap": coco_average_precision(self.annotations, results, self.images)["AP"]}

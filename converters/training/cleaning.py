@@ -1,0 +1,112 @@
+"""Label cleaning: keypoints that a trained network confidently and consistently contradicts are trusted less.
+
+LSP-extended has many left/right flips and gross errors. A network that has seen every label only a few times has not
+learnt them by heart, so where two looks at a person agree with each other and not with the label, the label is the
+likelier error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from converters.training.people import Person
+from converters.training.pictures import PicturePack
+from mobilepose_sdk.decoding.heatmaps import decode
+from mobilepose_sdk.preprocessing import apply_affine, crop_matrices, crop_regions, invert_affine, warp_crops
+from mobilepose_sdk.skeleton import COCO_17
+
+Array = NDArray[Any]
+LOOKS = ((1.0, 0.0), (1.15, 0.15))
+"""Scale and rotation (radians) of the two crops of each person; the second is mirrored as well."""
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """When a label is contradicted.
+
+    Attributes:
+        confidence: least heatmap value of both looks.
+        agreement: both looks lie this near to each other, as a share of the person's size (√ of the box's area).
+        distance: and the label at least this far from their mean.
+        trust: what remains of a contradicted label's weight.
+    """
+
+    confidence: float = 0.5
+    agreement: float = 0.05
+    distance: float = 0.2
+    trust: float = 0.0
+
+
+def cleaned_weights(
+    labels: Array, weights: Array, looks: Array, confidence: Array, sizes: Array, doubt: Doubt = Doubt()
+) -> NDArray[np.float32]:
+    """Weights (N, K) with those of contradicted labels taken down.
+
+    Args:
+        labels: (N, K, 2) annotated keypoints, pixels.
+        weights: (N, K) their trust so far.
+        looks: (2, N, K, 2) what the network saw, pixels.
+        confidence: (2, N, K) heatmap values.
+        sizes: (N,) √ of the box's area, pixels.
+        doubt: the rule.
+    """
+    scale = sizes[:, None]
+    apart = np.linalg.norm(looks[0] - looks[1], axis=2) / scale
+    off = np.linalg.norm(looks.mean(axis=0) - labels, axis=2) / scale
+    sure = (confidence >= doubt.confidence).all(axis=0) & (apart <= doubt.agreement)
+    contradicted = sure & (off >= doubt.distance) & (weights > 0)
+    return np.where(contradicted, weights * doubt.trust, weights).astype(np.float32)
+
+
+def look_twice(
+    network: Callable[[Array], Array],
+    people: list[Person],
+    pack: PicturePack,
+    input_size: tuple[int, int],
+    stride: int,
+    batch: int = 32,
+) -> tuple[Array, Array]:
+    """Keypoints (2, N, K, 2), picture pixels, and confidences (2, N, K) from two different crops of each person.
+
+    Args:
+        network: (B, H, W, 3) uint8 crops to (B, K, H / stride, W / stride) heatmaps.
+        people: whom to look at.
+        pack: their pictures.
+        input_size: (width, height) of the crops.
+        stride: of the heatmaps.
+        batch: crops at a time.
+    """
+    seen = [_look(network, people, pack, input_size, stride, batch, *look) for look in LOOKS]
+    return np.stack([points for points, _ in seen]), np.stack([scores for _, scores in seen])
+
+
+def _look(
+    network: Callable[[Array], Array],
+    people: list[Person],
+    pack: PicturePack,
+    input_size: tuple[int, int],
+    stride: int,
+    batch: int,
+    scale: float,
+    angle: float,
+) -> tuple[Array, Array]:
+    centres, sizes = crop_regions(np.stack([person.box for person in people]), input_size)
+    matrices = crop_matrices(centres, sizes * scale, input_size, np.full(len(people), angle))
+    mirrored = angle != 0
+    if mirrored:
+        matrices[:, 0] *= -1
+        matrices[:, 0, 2] += input_size[0] - 1
+    points, scores = [], []
+    for start in range(0, len(people), batch):
+        part = slice(start, start + batch)
+        crops = [warp_crops(pack[p.image_id], m[None], input_size) for p, m in zip(people[part], matrices[part])]
+        xy, confidence = decode(network(np.concatenate(crops)))
+        points.append(apply_affine(invert_affine(matrices[part]), xy * stride))
+        scores.append(confidence)
+    order = COCO_17.flip_indices if mirrored else slice(None)
+    return np.concatenate(points)[:, order], np.concatenate(scores)[:, order]

@@ -1,0 +1,107 @@
+"""What ``python -m converters train`` and ``clean`` do."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from converters.catalogue import Design
+from converters.packaging import PREBUILT, load_weights, save_weights, training_facts
+from converters.training.cleaning import cleaned_weights, look_twice
+from converters.training.loop import Normalised, Training
+from converters.training.people import read_people
+from converters.training.pictures import PicturePack
+from converters.training.pose import PoseTask
+from converters.training.recipes import METHODS
+from converters.training.schedule import Budget
+
+
+def train(
+    design: Design,
+    data: Path,
+    budget: Budget,
+    run: Path | None = None,
+    *,
+    go_on: bool = False,
+    method: str | None = None,
+    teacher: Design | None = None,
+    trust: Path | None = None,
+) -> Path:
+    """Train a network, or resume its run, and write the best weights to ``prebuilt/<model>``.
+
+    Args:
+        design: the network.
+        data: folder with ``train.json``, ``dev.json`` and ``images/``.
+        budget: when to stop.
+        run: folder of the run; ``runs/<model>`` when omitted.
+        go_on: start from the packaged weights.
+        method: one of :data:`converters.training.recipes.METHODS`; the design's usual recipe when omitted.
+        teacher: the trained network that ``mapd`` learns from.
+        trust: cleaned keypoint weights.
+
+    Returns:
+        the path of the weights.
+
+    Raises:
+        ValueError: the method does not fit the network, or lacks its teacher.
+    """
+    run = run or Path("runs") / (design.name if method is None else f"{design.name}-{method}")
+    folder = PREBUILT / design.name
+    task, recipe = design.task(data), design.recipe
+    if trust is not None:
+        if not isinstance(task, PoseTask):
+            raise ValueError("cleaned labels are for top-down networks")
+        task = replace(task, trust=trust)
+    if method is not None:
+        taught = load_weights(teacher, PREBUILT / teacher.name) if teacher else None
+        task, recipe = METHODS[method](task, recipe, taught)
+    torch.manual_seed(recipe.seed)
+    network = load_weights(design, folder) if go_on else (design.pretrained or design.network)()
+    before = json.loads((folder / "training.json").read_text(encoding="utf-8")) if go_on else None
+    best = Training(network, task, recipe, budget, run).fit()
+    network.load_state_dict(torch.load(best, map_location="cpu", weights_only=True))
+    options = [f"--recipe {method}"] if method else []
+    options += [f"--teacher {teacher.name}"] if teacher else []
+    options += [f"--trust {trust.name}"] if trust else []
+    return save_weights(network, folder, training_facts(design, run, data, before, options))
+
+
+def clean(design: Design, data: Path, out: Path) -> str:
+    """Write the keypoint weights of ``train.json`` with those of contradicted labels taken down.
+
+    Args:
+        design: a trained top-down network.
+        data: folder with ``train.json`` and ``images/``.
+        out: the JSON file to write: weights by annotation id, for ``train --trust``.
+
+    Returns:
+        what was found, for people.
+    """
+    network = Normalised(load_weights(design, PREBUILT / design.name)).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    annotations, people = read_people(data / "train.json")
+    pack = PicturePack(annotations, data / "images")
+    looks, confidence = look_twice(_forward(network), people, pack, design.input_size, design.stride)
+    labels, weights = np.stack([p.keypoints for p in people]), np.stack([p.weights for p in people])
+    boxes = np.stack([p.box for p in people])
+    sizes = np.sqrt(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1))
+    cleaned = cleaned_weights(labels, weights, looks, confidence, sizes)
+    entries = {str(p.id): row.round(3).tolist() for p, row in zip(people, cleaned)}
+    out.write_text(json.dumps(entries), encoding="utf-8")
+    contradicted, labelled = int((cleaned < weights).sum()), int((weights > 0).sum())
+    return f"{contradicted:,} of {labelled:,} labels of {len(people):,} people are contradicted; wrote {out}"
+
+
+def _forward(network: nn.Module) -> Any:
+    def forward(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        batch = torch.from_numpy(crops.transpose(0, 3, 1, 2).copy()).contiguous(memory_format=torch.channels_last)
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+            return np.asarray(network(batch).float().numpy())
+
+    return forward

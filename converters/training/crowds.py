@@ -1,0 +1,108 @@
+"""Whole pictures for bottom-up networks: everybody's keypoints, and where the loss must look away."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from converters.training.augmentation import Augmentation, change_colour, jitter_region
+from converters.training.pictures import PicturePack
+from converters.training.samples import ShuffledSamples
+from mobilepose_sdk.preprocessing import apply_affine, crop_matrices, crop_regions, warp_crops
+from mobilepose_sdk.skeleton import COCO_17
+
+Array = NDArray[Any]
+MOST_PEOPLE = 24
+MOST_MASKED = 24
+
+
+class Crowd(NamedTuple):
+    """One picture: keypoints (P, K, 2) and weights (P, K) of the labelled people, boxes (Q, 4) of the others."""
+
+    image_id: int
+    keypoints: Array
+    weights: Array
+    unlabelled: Array
+
+
+class Crowds(ShuffledSamples[tuple[Tensor, ...]]):
+    """Item: picture (3, H, W) uint8 in the network's colour order; keypoints (MOST_PEOPLE, K, 2) float32, input pixels;
+    weights (MOST_PEOPLE, K) float32, 0 beyond the people there are; masked boxes (MOST_MASKED, 4) float32, NaN beyond.
+
+    Only pictures whose ``all_people_annotated`` is true are used. People who have a box but no keypoints are masked out
+    of the heatmap loss, since their keypoints are there and unmarked.
+    """
+
+    def __init__(
+        self, data: Path, input_size: tuple[int, int], augmentation: Augmentation, seed: int, color: str = "rgb"
+    ) -> None:
+        annotations = json.loads((data / "train.json").read_text(encoding="utf-8"))
+        self.crowds = read_crowds(annotations)
+        super().__init__(len(self.crowds), seed)
+        self.pack = PicturePack(annotations, data / "images")
+        self.input_size, self.augmentation, self.color = input_size, augmentation, color
+
+    def sample(self, index: int, rng: np.random.Generator) -> tuple[Tensor, ...]:
+        crowd = self.crowds[index]
+        picture = self.pack[crowd.image_id]
+        matrix, flipped = self._placed(picture.shape[1], picture.shape[0], rng)
+        canvas = change_colour(warp_crops(picture, matrix, self.input_size)[0], self.augmentation, rng)
+        keypoints, weights = crowd.keypoints, crowd.weights
+        if flipped:
+            keypoints, weights = keypoints[:, COCO_17.flip_indices], weights[:, COCO_17.flip_indices]
+        keypoints = apply_affine(np.repeat(matrix, len(keypoints), axis=0), keypoints)
+        inside = ((keypoints >= 0) & (keypoints <= np.array(self.input_size) - 1)).all(axis=2)
+        corners = crowd.unlabelled[:, [0, 1, 2, 1, 0, 3, 2, 3]].reshape(-1, 4, 2)
+        corners = apply_affine(np.repeat(matrix, len(corners), axis=0), corners)
+        masked = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
+        channels = canvas if self.color == "bgr" else canvas[..., ::-1]
+        return (
+            torch.from_numpy(channels.transpose(2, 0, 1).copy()),
+            _padded(keypoints, MOST_PEOPLE, 0.0),
+            _padded(weights * inside, MOST_PEOPLE, 0.0),
+            _padded(masked, MOST_MASKED, np.nan),
+        )
+
+    def _placed(self, width: int, height: int, rng: np.random.Generator) -> tuple[Array, bool]:
+        """Affine map (1, 2, 3) of a moved, scaled, turned and perhaps mirrored picture (EfficientHRNet §4.2)."""
+        centres, sizes = crop_regions(np.array([[0, 0, width, height]]), self.input_size, padding=1.0)
+        centre, size, angle = jitter_region(centres[0], sizes[0], self.augmentation, rng)
+        matrix = crop_matrices(centre[None], size[None], self.input_size, np.array([angle]))
+        flipped = bool(rng.random() < 0.5)
+        if flipped:
+            matrix[:, 0] = -matrix[:, 0]
+            matrix[:, 0, 2] += self.input_size[0] - 1
+        return matrix, flipped
+
+
+def read_crowds(annotations: dict[str, Any]) -> list[Crowd]:
+    """The fully annotated pictures in which somebody has keypoints."""
+    people: dict[int, list[dict[str, Any]]] = {
+        image["id"]: [] for image in annotations["images"] if image["all_people_annotated"]
+    }
+    for entry in annotations["annotations"]:
+        if entry["image_id"] in people:
+            people[entry["image_id"]].append(entry)
+    crowds = []
+    for image_id, entries in people.items():
+        labelled = [entry for entry in entries if any(entry.get("keypoints", ())[2::3])]
+        others = [entry["bbox"] for entry in entries if not any(entry.get("keypoints", ())[2::3])]
+        if labelled:
+            triples = np.array([entry["keypoints"] for entry in labelled], np.float32).reshape(-1, len(COCO_17), 3)
+            weights = [e.get("keypoint_weights", t[:, 2] > 0) for e, t in zip(labelled, triples)]
+            boxes = np.array(others, np.float32).reshape(-1, 4)
+            boxes[:, 2:] += boxes[:, :2]
+            crowds.append(Crowd(image_id, triples[..., :2], np.array(weights, np.float32), boxes))
+    return crowds
+
+
+def _padded(values: Array, count: int, fill: float) -> Tensor:
+    out = np.full((count, *values.shape[1:]), fill, dtype=np.float32)
+    out[: len(values)] = values[:count]
+    return torch.from_numpy(out)

@@ -1,0 +1,21 @@
+"""MobilePoseNet's augmentation (§4.2): rotation up to 45°, scale 0.65 to 1.35, flips and half bodies."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from torch import nn
+
+from converters.training.augmentation import Augmentation
+from converters.training.loop import Recipe, Task
+from converters.training.pose import PoseTask
+
+HALF_BODIES = Augmentation(rotation=45.0, scale=0.35, half_body_share=0.3)
+"""The paper prints no share of half bodies; 0.3 is what the code it builds on uses."""
+
+
+def half_body(task: Task, recipe: Recipe, teacher: nn.Module | None = None) -> tuple[Task, Recipe]:
+    """The task with the paper's augmentation in place of the gentler one for short runs."""
+    if not isinstance(task, PoseTask):
+        raise ValueError("half-body augmentation is for top-down networks, which see one person's crop")
+    return replace(task, augmentation=HALF_BODIES), recipe

@@ -1,0 +1,19 @@
+"""LPN's iterative training strategy (§3.3): the rate is reset again and again, each time from the best weights."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from torch import nn
+
+from converters.training.loop import Recipe, Task
+from converters.training.schedule import Iterative
+
+
+def iterative(task: Task, recipe: Recipe, teacher: nn.Module | None = None) -> tuple[Task, Recipe]:
+    """Seven stages at the last input size, the rate from 1e-3 down by ten at epochs 90 and 120 of 150 (§4.1).
+
+    The paper trains at one size from the start; small-then-full runs belong before it, with ``--continue``.
+    """
+    (*_, last) = recipe.stages
+    return task, replace(recipe, stages=(replace(last, until=1.0),), peak_rate=1e-3, schedule=Iterative())

@@ -1,0 +1,70 @@
+"""ELPN's multi-angle pose distillation (§4): a trained network teaches by regression and by classification."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+
+import torch
+from torch import Tensor, nn
+
+from converters.training.loop import Normalised, Recipe, Task
+from converters.training.losses import HeatmapLoss, squared_error, trusted_mean
+from converters.training.pose import PoseTask
+
+
+@dataclass(frozen=True)
+class MAPDLoss:
+    """``α · MSE(student, teacher) + β · KL(teacher ‖ student) + (1 - α - β) · label loss`` (eq. 1-3).
+
+    The teacher's terms count every keypoint, labelled or not: its opinion needs no label.
+
+    Attributes:
+        alpha: share of the squared error to the teacher's heatmaps.
+        beta: share of the KL divergence between the softmaxes of the heatmaps over their pixels.
+        sharpness: heatmaps are multiplied by it before the softmax. Eq. 2 has 1, for which a unit Gaussian on 3,072
+            pixels is all but uniform; 10 is what the label loss uses.
+        label: the loss against the labels; the paper's is the squared error alone.
+    """
+
+    alpha: float = 0.15
+    beta: float = 0.075
+    sharpness: float = 1.0
+    label: HeatmapLoss = field(default_factory=lambda: HeatmapLoss(cross_entropy=0.0))
+
+    def __call__(self, student: Tensor, teacher: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+        """Loss of heatmaps (N, K, H, W) against the teacher's and the labels', weights (N, K)."""
+        everything = torch.ones_like(weights)
+        log_student = torch.log_softmax(self.sharpness * student.flatten(2), dim=2)
+        log_teacher = torch.log_softmax(self.sharpness * teacher.flatten(2), dim=2)
+        divergence = (log_teacher.exp() * (log_teacher - log_student)).sum(dim=2)
+        return (
+            self.alpha * trusted_mean(squared_error(student, teacher), everything)
+            + self.beta * trusted_mean(divergence, everything)
+            + (1 - self.alpha - self.beta) * self.label(student, targets, weights)
+        )
+
+
+@dataclass(frozen=True)
+class DistilledPoseTask(PoseTask):
+    """A pose task with a teacher: a trained network of the same input and output size."""
+
+    teacher: nn.Module = field(default_factory=nn.Identity)
+    distillation: MAPDLoss = field(default_factory=MAPDLoss)
+
+    def loss(self, outputs: Tensor, pictures: Tensor, truth: tuple[Tensor, ...]) -> Tensor:
+        teacher = self.teacher.to(outputs.device)
+        with torch.inference_mode(), torch.autocast(outputs.device.type, torch.bfloat16):
+            taught = teacher(pictures)
+        return self.distillation(outputs, taught.float().clone(), *self.targets(outputs, truth))
+
+
+def mapd(task: Task, recipe: Recipe, teacher: nn.Module | None = None) -> tuple[Task, Recipe]:
+    """The task taught by ``teacher``, with the cross-entropy of the usual loss kept beside the paper's terms."""
+    if teacher is None or not isinstance(task, PoseTask):
+        raise ValueError(
+            "multi-angle pose distillation needs a top-down network and a trained teacher: --teacher MODEL"
+        )
+    frozen = Normalised(teacher.eval().requires_grad_(False)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    loss = MAPDLoss(sharpness=task.criterion.sharpness, label=task.criterion)
+    given = {entry.name: getattr(task, entry.name) for entry in fields(PoseTask)}
+    return DistilledPoseTask(**given, teacher=frozen, distillation=loss), recipe

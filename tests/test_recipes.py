@@ -1,0 +1,218 @@
+"""The papers' training methods do what their equations say, and each learns."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from converters.networks.efficienthrnet import EfficientHRNet
+from converters.training.cleaning import Doubt, cleaned_weights
+from converters.training.crowds import read_crowds
+from converters.training.losses import HeatmapLoss, gaussian_targets
+from converters.training.pose import PoseTask, recipe
+from converters.training.recipes import METHODS
+from converters.training.recipes.bottom_up import BottomUpTask, grouping_error, heatmap_error, visible
+from converters.training.recipes.mapd import DistilledPoseTask, MAPDLoss
+from converters.training.schedule import Iterative
+
+USUAL = recipe((192, 256))
+
+
+# Iterative training (LPN §3.3)
+
+
+def test_the_first_iterative_stage_is_the_step_schedule() -> None:
+    schedule = Iterative(stages=1)
+    assert schedule.restarts == ()
+    assert [schedule(epoch / 150) for epoch in (0, 89, 90, 119, 120, 149)] == pytest.approx(
+        [1, 1, 0.1, 0.1, 0.01, 0.01]
+    )
+
+
+def test_later_stages_replay_the_schedule_from_epoch_60() -> None:
+    schedule = Iterative()
+    total = 150 + 6 * 90
+    assert schedule.restarts == pytest.approx([(150 + 90 * n) / total for n in range(6)])
+    for start in schedule.restarts:
+        rates = [schedule(start + epoch / total) for epoch in (0.5, 29.5, 30.5, 59.5, 60.5, 89.5)]
+        assert rates == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01])
+
+
+def test_the_iterative_recipe_starts_at_the_papers_rate_and_size() -> None:
+    _, changed = METHODS["iterative"](PoseTask(None), USUAL, None)  # type: ignore[arg-type]
+    assert changed.peak_rate == 1e-3
+    assert [stage.input_size for stage in changed.stages] == [(192, 256)]
+    assert len(changed.schedule.restarts) == 6
+
+
+# Half bodies (MobilePoseNet §4.2)
+
+
+def test_half_body_augmentation_turns_scales_and_shows_half_bodies() -> None:
+    task, _ = METHODS["half-body"](PoseTask(None), USUAL, None)  # type: ignore[arg-type]
+    assert isinstance(task, PoseTask)
+    assert (task.augmentation.rotation, task.augmentation.scale) == (45, 0.35)
+    assert task.augmentation.half_body_share > PoseTask(None).augmentation.half_body_share  # type: ignore[arg-type]
+
+
+# Multi-angle pose distillation (ELPN §4)
+
+
+def test_mapd_is_the_papers_weighted_sum() -> None:
+    torch.manual_seed(0)
+    student, teacher, target = torch.rand(3, 2, 5, 6, 4)
+    weights = torch.tensor([[1.0, 0.0, 1, 1, 1], [1, 1, 1, 0.5, 1]])
+    regression = ((student - teacher) ** 2).sum(dim=(2, 3)).mean()
+    p, q = (x.flatten(2).softmax(dim=2) for x in (teacher, student))
+    divergence = (p * (p / q).log()).sum(dim=2).mean()
+    label = HeatmapLoss(cross_entropy=0)(student, target, weights)
+    expected = 0.15 * regression + 0.075 * divergence + 0.775 * label
+    assert MAPDLoss()(student, teacher, target, weights) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_mapd_is_zero_where_student_teacher_and_label_agree() -> None:
+    maps = torch.rand(2, 3, 8, 6)
+    assert MAPDLoss()(maps, maps, maps, torch.ones(2, 3)) == pytest.approx(0, abs=1e-6)
+
+
+def test_mapd_needs_a_teacher() -> None:
+    with pytest.raises(ValueError, match="--teacher"):
+        METHODS["mapd"](PoseTask(None), USUAL, None)  # type: ignore[arg-type]
+
+
+class Tiny(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(3, 24, 5, 2, 2), nn.BatchNorm2d(24), nn.ReLU(), nn.Conv2d(24, 17, 5, 2, 2)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.layers(x)
+        return out
+
+
+def dots(count: int, side: int = 64) -> tuple[Tensor, Tensor]:
+    """Pictures (N, 3, side, side) uint8 with a bright dot at each of 17 keypoints, which are returned as (N, 17, 2)."""
+    rng = np.random.default_rng(0)
+    points = rng.integers(8, side - 8, (count, 1, 2)).repeat(17, axis=1).astype(np.float32)
+    pictures = np.zeros((count, 3, side, side), np.uint8)
+    for picture, (x, y) in zip(pictures, points[:, 0].astype(int)):
+        picture[:, y - 1 : y + 2, x - 1 : x + 2] = 255
+    return torch.from_numpy(pictures), torch.from_numpy(points)
+
+
+def learn(network: nn.Module, step, steps: int = 40) -> tuple[float, float]:
+    """First and last loss of a few optimisation steps."""
+    optimizer = torch.optim.AdamW(network.parameters(), 3e-3)
+    losses = []
+    for _ in range(steps):
+        loss = step()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    return losses[0], losses[-1]
+
+
+def test_a_student_learns_from_its_teacher_alone() -> None:
+    torch.manual_seed(0)
+    pictures, xy = dots(8)
+    teacher = Tiny()
+    nn.init.normal_(teacher.layers[3].weight, std=0.05)
+    task, _ = METHODS["mapd"](PoseTask(None), USUAL, teacher)  # type: ignore[arg-type]
+    assert isinstance(task, DistilledPoseTask)
+    student = Tiny()
+    unlabelled = (xy / 4, torch.zeros(8, 17))
+    first, last = learn(student, lambda: task.loss(student(pictures.float() / 255), pictures, unlabelled))
+    assert last < 0.7 * first
+    assert all(not p.requires_grad for p in teacher.parameters())
+
+
+# EfficientHRNet's losses (§4.2)
+
+
+def test_heatmap_error_is_the_squared_error_to_everybodys_gaussians() -> None:
+    keypoints = torch.tensor([[[[9.5, 9.5]], [[25.5, 17.5]]]])
+    target = torch.maximum(*gaussian_targets(torch.tensor([[[2.0, 2.0]], [[6.0, 4.0]]]), (8, 8), 2.0))[None]
+    nobody = torch.full((1, 1, 4), math.nan)
+    weights = torch.ones(1, 2, 1)
+    assert heatmap_error(target, keypoints, weights, nobody, 4) == pytest.approx(0, abs=1e-9)
+    assert heatmap_error(target + 0.5, keypoints, weights, nobody, 4) == pytest.approx(0.25)
+
+
+def test_people_without_keypoints_are_masked_out() -> None:
+    masked = torch.tensor([[[8.0, 0.0, 15.0, 7.0]]])
+    seen = visible(masked, (8, 8), 4)
+    assert seen[0, :2, 2:4].sum() == 0
+    assert seen.sum() == 64 - 4
+    heatmaps = torch.zeros(1, 1, 8, 8)
+    heatmaps[0, 0, 0, 2] = 1
+    none = (torch.zeros(1, 1, 1, 2), torch.zeros(1, 1, 1))
+    assert heatmap_error(heatmaps, *none, masked, 4) == 0
+    assert heatmap_error(heatmaps, *none, torch.full((1, 1, 4), math.nan), 4) > 0
+
+
+def test_grouping_error_pulls_a_person_together_and_pushes_people_apart() -> None:
+    keypoints = torch.tensor([[[[1.5, 1.5], [1.5, 1.5]], [[13.5, 1.5], [13.5, 1.5]]]])
+    weights = torch.ones(1, 2, 2)
+    tags = torch.zeros(1, 2, 4, 4)
+    tags[0, :, 0, 0] = torch.tensor([1.0, 3.0])  # mean 2, variance 1
+    tags[0, :, 0, 3] = torch.tensor([5.0, 5.0])  # mean 5, variance 0
+    pull, push = (1.0 + 0.0) / 2, 0.5 * math.exp(-9)
+    assert grouping_error(tags, keypoints, weights, 4) == pytest.approx(pull + push)
+
+
+def test_grouping_error_of_one_person_or_none_has_no_push() -> None:
+    keypoints, tags = torch.full((1, 3, 2, 2), 5.5), torch.ones(1, 2, 4, 4)
+    assert grouping_error(tags, keypoints, torch.tensor([[[1.0, 1.0], [0, 0], [0, 0]]]), 4) == 0
+    assert grouping_error(tags, keypoints, torch.zeros(1, 3, 2), 4) == 0
+
+
+def test_a_bottom_up_network_learns() -> None:
+    torch.manual_seed(0)
+    pictures, xy = dots(2, side=96)
+    network = EfficientHRNet(-4)
+    task = BottomUpTask(None)  # type: ignore[arg-type]
+    truth = (xy[:, None], torch.ones(2, 1, 17), torch.full((2, 1, 4), math.nan))
+    first, last = learn(network, lambda: task.loss(network(pictures.float() / 255), pictures, truth), steps=25)
+    assert last < 0.7 * first
+
+
+def test_crowds_keep_who_has_keypoints_and_mask_who_has_not() -> None:
+    full = {"image_id": 1, "bbox": [0, 0, 10, 20], "keypoints": [3, 4, 2] * 17, "keypoint_weights": [0.5] * 17}
+    box = {"image_id": 1, "bbox": [30, 0, 10, 20]}
+    images = [{"id": 1, "all_people_annotated": True}, {"id": 2, "all_people_annotated": False}]
+    (crowd,) = read_crowds({"images": images, "annotations": [full, box, {**full, "image_id": 2}]})
+    assert crowd.keypoints.shape == (1, 17, 2)
+    assert (crowd.weights == 0.5).all()
+    assert crowd.unlabelled.tolist() == [[30, 0, 40, 20]]
+
+
+# Label cleaning
+
+
+@pytest.mark.parametrize(
+    ("look", "second", "confidence", "kept"),
+    [
+        ((50, 50), (50, 50), 0.9, 0.0),  # both looks see it elsewhere
+        ((12, 10), (12, 10), 0.9, 1.0),  # both see it about where the label is
+        ((50, 50), (70, 70), 0.9, 1.0),  # they do not agree
+        ((50, 50), (50, 50), 0.3, 1.0),  # they are not sure
+    ],
+)
+def test_a_label_loses_trust_only_where_both_looks_surely_contradict_it(look, second, confidence, kept) -> None:
+    labels = np.array([[[10.0, 10.0]]])
+    looks = np.array([[[look]], [[second]]], dtype=float)
+    weights = cleaned_weights(labels, np.ones((1, 1)), looks, np.full((2, 1, 1), confidence), np.array([100.0]))
+    assert weights.tolist() == [[kept]]
+
+
+def test_contradicted_labels_can_keep_a_part_of_their_trust() -> None:
+    looks = np.full((2, 1, 1, 2), 50.0)
+    args = (np.zeros((1, 1, 2)), np.full((1, 1), 0.5), looks, np.ones((2, 1, 1)), np.array([100.0]))
+    assert cleaned_weights(*args, Doubt(trust=0.5)).tolist() == [[0.25]]
