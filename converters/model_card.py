@@ -40,7 +40,7 @@ def markdown(card: ModelCard) -> str:
         "## Training",
         "",
         f"`{training['command']}` with seed {training['seed']} on {training['machine']}: "
-        f"{training['samples']:,} samples in {training['minutes']:.0f} minutes, {_start(training['before'])}."
+        f"{training['samples']:,} samples in {training['minutes']:.0f} minutes, {_start(training)}."
         f"{training['notes']}",
         "",
         "| source | pictures | what | terms |",
@@ -62,10 +62,11 @@ def _ways(card: ModelCard) -> list[str]:
     ]
 
 
-def _start(before: dict[str, Any] | None) -> str:
+def _start(training: dict[str, Any]) -> str:
+    before = training["before"]
     if before is None:
-        return "from random weights"
-    return f"from the weights of an earlier run ({before['samples']:,} samples, {_start(before['before'])})"
+        return f"from {training.get('origin', 'random weights')}"
+    return f"from the weights of an earlier run ({before['samples']:,} samples, {_start(before)})"
 
 
 def _accuracy(card: ModelCard) -> str:

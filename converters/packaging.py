@@ -70,6 +70,7 @@ def training_facts(
         "machine": "2 CPU cores",
         "notes": _notes(run),
         "before": before,
+        "origin": design.origin,
         "data": {source: {"pictures": n, **SOURCES.get(source, {})} for source, n in sorted(counts.items())},
         "curve": curve,
     }

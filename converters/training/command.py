@@ -21,6 +21,7 @@ from converters.training.pictures import PicturePack
 from converters.training.pose import PoseTask
 from converters.training.recipes import METHODS
 from converters.training.schedule import Budget
+from mobilepose_sdk.errors import InvalidInputError
 
 
 def train(
@@ -50,14 +51,14 @@ def train(
         the path of the weights.
 
     Raises:
-        ValueError: the method does not fit the network, or lacks its teacher.
+        InvalidInputError: the method does not fit the network, or lacks its teacher.
     """
     run = run or Path("runs") / (design.name if method is None else f"{design.name}-{method}")
     folder = PREBUILT / design.name
     task, recipe = design.task(data), design.recipe
     if trust is not None:
         if not isinstance(task, PoseTask):
-            raise ValueError("cleaned labels are for top-down networks")
+            raise InvalidInputError("cleaned labels are for top-down networks")
         task = replace(task, trust=trust)
     if method is not None:
         taught = load_weights(teacher, PREBUILT / teacher.name) if teacher else None

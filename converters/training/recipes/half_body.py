@@ -9,6 +9,7 @@ from torch import nn
 from converters.training.augmentation import Augmentation
 from converters.training.loop import Recipe, Task
 from converters.training.pose import PoseTask
+from mobilepose_sdk.errors import InvalidInputError
 
 HALF_BODIES = Augmentation(rotation=45.0, scale=0.35, half_body_share=0.3)
 """The paper prints no share of half bodies; 0.3 is what the code it builds on uses."""
@@ -17,5 +18,5 @@ HALF_BODIES = Augmentation(rotation=45.0, scale=0.35, half_body_share=0.3)
 def half_body(task: Task, recipe: Recipe, teacher: nn.Module | None = None) -> tuple[Task, Recipe]:
     """The task with the paper's augmentation in place of the gentler one for short runs."""
     if not isinstance(task, PoseTask):
-        raise ValueError("half-body augmentation is for top-down networks, which see one person's crop")
+        raise InvalidInputError("half-body augmentation is for top-down networks, which see one person's crop")
     return replace(task, augmentation=HALF_BODIES), recipe

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from converters.training.loop import Normalised, Recipe, Task
 from converters.training.losses import HeatmapLoss, squared_error, trusted_mean
 from converters.training.pose import PoseTask
+from mobilepose_sdk.errors import InvalidInputError
 
 
 @dataclass(frozen=True)
@@ -61,9 +62,7 @@ class DistilledPoseTask(PoseTask):
 def mapd(task: Task, recipe: Recipe, teacher: nn.Module | None = None) -> tuple[Task, Recipe]:
     """The task taught by ``teacher``, with the cross-entropy of the usual loss kept beside the paper's terms."""
     if teacher is None or not isinstance(task, PoseTask):
-        raise ValueError(
-            "multi-angle pose distillation needs a top-down network and a trained teacher: --teacher MODEL"
-        )
+        raise InvalidInputError("mapd needs a top-down network and a trained one to learn from: --teacher MODEL")
     frozen = Normalised(teacher.eval().requires_grad_(False)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     loss = MAPDLoss(sharpness=task.criterion.sharpness, label=task.criterion)
     given = {entry.name: getattr(task, entry.name) for entry in fields(PoseTask)}
