@@ -16,7 +16,7 @@ from converters.training.scenes import Scenes
 from converters.training.validation import DetectionValidation
 
 STRIDE = 8
-DETECTION_RECIPE = Recipe(stages=(Stage((192, 192), 0.65), Stage((320, 320), 1.0)), batch=16, peak_rate=1e-3)
+DETECTION_RECIPE = Recipe(stages=(Stage((192, 192), 0.5), Stage((320, 320), 1.0)), batch=16, peak_rate=1e-3)
 POSITIVE = 0.5
 """Map pixels whose Gaussian is above this learn the box as well."""
 

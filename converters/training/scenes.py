@@ -18,10 +18,10 @@ from converters.training.pictures import PicturePack
 from converters.training.samples import ShuffledSamples
 
 Array = NDArray[Any]
-MOST_PEOPLE = 48
-GRIDS = {1: 0.35, 2: 0.35, 3: 0.30}
-"""How often a scene is one picture, or 2×2, or 3×3: the training pictures' people are large, users' are not."""
-SMALLEST = {1: 0.4, 2: 0.7, 3: 1.0}
+MOST_PEOPLE = 64
+GRIDS = {1: 0.25, 2: 0.25, 3: 0.25, 4: 0.25}
+"""How often a scene is one picture, 2×2 and so on: most training people fill half their picture, users' do not."""
+SMALLEST = {1: 0.4, 2: 0.7, 3: 1.0, 4: 1.0}
 LARGEST = 1.6
 """Scales of a picture, relative to what fits its tile."""
 EMPTY_SHARE = 0.25
