@@ -53,6 +53,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     build.add_argument("--data", type=Path, help="folder with train.json, dev.json and images/; for trained networks")
     build.set_defaults(run_command=_build)
 
+    ablation = commands.add_parser("ablate", help="compare decoders, paddings and the flip test on dev.json")
+    ablation.add_argument("model", help="a trained top-down model")
+    ablation.add_argument("--data", type=Path, required=True, help="folder with dev.json and images/")
+    ablation.set_defaults(run_command=_ablate)
+
     importer = commands.add_parser("import", help="make a model folder from an official checkpoint")
     importer.add_argument("model")
     importer.add_argument("checkpoint", type=Path, help="the release's .pth")
@@ -107,6 +112,15 @@ def _build(options: argparse.Namespace) -> None:
 
     card = build(_design(options.model), options.data)
     print(card.folder, card.accuracy if card.trained else "not trained: a card without files")
+
+
+def _ablate(options: argparse.Namespace) -> None:
+    from converters.ablation import ablate
+    from mobilepose_sdk.models import find_model
+
+    print(f"{'decoder':30s} {'padding':>7s} {'flip':>5s} {'PCK@0.2':>8s} {'AP':>7s}")
+    for name, padding, flip, figures in ablate(find_model(options.model, "pose"), options.data):
+        print(f"{name:30s} {padding:7.2f} {'yes' if flip else 'no':>5s} {figures['pck']:8.4f} {figures['ap']:7.4f}")
 
 
 def _import(options: argparse.Namespace) -> None:

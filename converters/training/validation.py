@@ -20,6 +20,7 @@ from mobilepose_sdk.decoding.heatmaps import decode
 from mobilepose_sdk.detection_metrics import PicturePeople, detection_curve, split_people
 from mobilepose_sdk.metrics import coco_average_precision, pck
 from mobilepose_sdk.preprocessing import (
+    PADDING,
     apply_affine,
     crop_matrices,
     crop_regions,
@@ -44,23 +45,31 @@ class PoseValidation:
         self.pack = PicturePack(self.annotations, folder / "images")
         self.ap_images = [image["id"] for image in self.annotations["images"] if image.get("source") == ap_source]
 
-    def __call__(self, network: Network, input_size: tuple[int, int], batch: int = 32) -> dict[str, float]:
+    def __call__(self, network: Network, input_size: tuple[int, int]) -> dict[str, float]:
         """``{"pck": …, "ap": …}`` of a network at one input size."""
+        matrices, heatmaps = self.heatmaps(network, input_size)
+        return self.figures(matrices, *decode(heatmaps))
+
+    def heatmaps(
+        self, network: Network, input_size: tuple[int, int], padding: float = PADDING, batch: int = 32
+    ) -> tuple[Array, Array]:
+        """Everybody's crop matrices (N, 2, 3) and heatmaps (N, K, H, W) float32."""
         people = self.pck_people + self.ap_people
-        matrices = crop_matrices(*crop_regions(np.stack([p.box for p in people]), input_size), input_size)
-        xy, scores = [], []
+        matrices = crop_matrices(*crop_regions(np.stack([p.box for p in people]), input_size, padding), input_size)
+        maps = []
         for start in range(0, len(people), batch):
             crops = [
                 warp_crops(self.pack[person.image_id], matrix[None], input_size)[0]
                 for person, matrix in zip(people[start : start + batch], matrices[start : start + batch])
             ]
             with torch.inference_mode():
-                heatmaps = network(torch.from_numpy(np.stack(crops).transpose(0, 3, 1, 2).copy()))
-            points, confidence = decode(heatmaps.float().cpu().numpy())
-            xy.append(points)
-            scores.append(confidence)
-        keypoints = apply_affine(invert_affine(matrices), np.concatenate(xy) * STRIDE)
-        return self._figures(keypoints, np.concatenate(scores))
+                out = network(torch.from_numpy(np.stack(crops).transpose(0, 3, 1, 2).copy()))
+            maps.append(out.float().cpu().numpy())
+        return matrices, np.concatenate(maps)
+
+    def figures(self, matrices: Array, xy: Array, scores: Array) -> dict[str, float]:
+        """Both figures of decoded heatmaps: xy (N, K, 2) heatmap pixels, scores (N, K)."""
+        return self._figures(apply_affine(invert_affine(matrices), xy * STRIDE), scores)
 
     def _figures(self, keypoints: NDArray[np.float32], scores: NDArray[np.float32]) -> dict[str, float]:
         split = len(self.pck_people)

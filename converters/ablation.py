@@ -1,0 +1,69 @@
+"""``python -m converters ablate``: which decoder, β, blur, padding and flip test suit a model (LPN's Table 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from converters.training.validation import Network, PoseValidation
+from mobilepose_sdk.decoding.heatmaps import decode
+from mobilepose_sdk.models import ModelCard
+from mobilepose_sdk.preprocessing import PADDING, as_channels
+from mobilepose_sdk.runtimes import load
+from mobilepose_sdk.skeleton import COCO_17
+
+Array = NDArray[Any]
+BETAS = (40.0, 80.0, 120.0, 160.0, 200.0)
+PADDINGS = (1.1, 1.25, 1.4)
+DECODERS: dict[str, Callable[[Array], tuple[Array, Array]]] = {
+    "quarter offset": lambda maps: decode(maps, "quarter-offset"),
+    "quarter offset, blur σ 1": lambda maps: decode(maps, "quarter-offset", blur=1.0),
+    **{f"soft-argmax, β {beta:.0f}": lambda maps, b=beta: decode(maps, "soft-argmax", b) for beta in BETAS},  # type: ignore[misc]
+    "soft-argmax, β 160, blur σ 1": lambda maps: decode(maps, "soft-argmax", 160.0, blur=1.0),
+}
+
+
+def ablate(card: ModelCard, data: Path) -> Iterator[tuple[str, float, bool, dict[str, float]]]:
+    """PCK@0.2 and AP on ``dev.json``, given boxes, of a packaged model's first precision, setting by setting.
+
+    Args:
+        card: a trained top-down model.
+        data: folder with ``dev.json`` and ``images/``.
+
+    Yields:
+        decoder, padding, whether flip-tested, and the figures.
+    """
+    (runtime, precisions) = next(iter(card.precisions.items()))
+    model = load(card, runtime, precisions[0], 0, "CPU")
+    validation = PoseValidation(data)
+
+    def plain(crops: torch.Tensor) -> torch.Tensor:
+        pictures = np.ascontiguousarray(as_channels(crops.numpy().transpose(0, 2, 3, 1), card.color))
+        return torch.from_numpy(np.array(model(pictures)[0]))
+
+    for padding in PADDINGS:
+        matrices, maps = validation.heatmaps(plain, card.input_size, padding)
+        for name, decoder in DECODERS.items():
+            if padding == PADDING or name == "soft-argmax, β 160":
+                yield name, padding, False, validation.figures(matrices, *decoder(maps))
+    matrices, maps = validation.heatmaps(_flip_tested(plain, card.stride), card.input_size)
+    for name in ("quarter offset", "soft-argmax, β 160"):
+        yield name, PADDING, True, validation.figures(matrices, *DECODERS[name](maps))
+
+
+def _flip_tested(network: Network, stride: int) -> Network:
+    """The average with the mirrored crop, heatmap columns aligned as in :class:`~mobilepose_sdk.pipelines.TopDown`."""
+
+    def both(crops: torch.Tensor) -> torch.Tensor:
+        mirrored = torch.zeros_like(crops)
+        last = crops.shape[3] - stride
+        mirrored[..., : last + 1] = crops[..., : last + 1].flip(3)
+        flipped = network(mirrored)[:, COCO_17.flip_indices].flip(3)
+        return (network(crops) + flipped) / 2
+
+    return both
