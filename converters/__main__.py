@@ -58,6 +58,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ablation.add_argument("--data", type=Path, required=True, help="folder with dev.json and images/")
     ablation.set_defaults(run_command=_ablate)
 
+    report = commands.add_parser("report", help="write docs/accuracy.md from the model cards and a latency run")
+    report.add_argument("--threads", type=int, default=2, help="CPU threads (default: 2)")
+    report.set_defaults(run_command=_report)
+
     importer = commands.add_parser("import", help="make a model folder from an official checkpoint")
     importer.add_argument("model")
     importer.add_argument("checkpoint", type=Path, help="the release's .pth")
@@ -121,6 +125,12 @@ def _ablate(options: argparse.Namespace) -> None:
     print(f"{'decoder':30s} {'padding':>7s} {'flip':>5s} {'PCK@0.2':>8s} {'AP':>7s}")
     for name, padding, flip, figures in ablate(find_model(options.model, "pose"), options.data):
         print(f"{name:30s} {padding:7.2f} {'yes' if flip else 'no':>5s} {figures['pck']:8.4f} {figures['ap']:7.4f}")
+
+
+def _report(options: argparse.Namespace) -> None:
+    from converters.report import write_report
+
+    print(write_report(options.threads))
 
 
 def _import(options: argparse.Namespace) -> None:

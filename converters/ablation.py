@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,13 @@ from mobilepose_sdk.skeleton import COCO_17
 
 Array = NDArray[Any]
 BETAS = (40.0, 80.0, 120.0, 160.0, 200.0)
+BLURS = (1.0, 1.5, 2.0)
 PADDINGS = (1.1, 1.25, 1.4)
 DECODERS: dict[str, Callable[[Array], tuple[Array, Array]]] = {
-    "quarter offset": lambda maps: decode(maps, "quarter-offset"),
-    "quarter offset, blur σ 1": lambda maps: decode(maps, "quarter-offset", blur=1.0),
-    **{f"soft-argmax, β {beta:.0f}": lambda maps, b=beta: decode(maps, "soft-argmax", b) for beta in BETAS},  # type: ignore[misc]
-    "soft-argmax, β 160, blur σ 1": lambda maps: decode(maps, "soft-argmax", 160.0, blur=1.0),
+    "quarter offset": partial(decode, method="quarter-offset"),
+    **{f"quarter offset, blur σ {blur:g}": partial(decode, method="quarter-offset", blur=blur) for blur in BLURS},
+    **{f"soft-argmax, β {beta:.0f}": partial(decode, beta=beta) for beta in BETAS},
+    **{f"soft-argmax, β 160, blur σ {blur:g}": partial(decode, beta=160.0, blur=blur) for blur in BLURS},
 }
 
 
