@@ -71,7 +71,7 @@ def latencies(cards: list[ModelCard], threads: int, repeats: int) -> dict[tuple[
 POSE_COLUMNS = ("model", "runtime", "precision", "PCK@0.2", "AP", "params", "GMACs", "size", "latency")
 DETECTOR_COLUMNS = ("model", "runtime", "precision", "AP50", "precision", "recall", "GMACs", "size", "latency")
 PAPER_COLUMNS = ("model", "input", "params", "GMACs", "COCO val AP, paper", "here")
-PAPERS = """The papers train on COCO's 57,000 pictures; the weights here were trained on 18,500 other pictures, on two CPU
+PAPERS = """The papers train on COCO's 57,000 pictures; the weights here were trained on 18,500 others, on two CPU
 cores. A paper's AP therefore says what its network can reach, not what the packaged weights do.
 
 """
