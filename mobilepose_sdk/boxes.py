@@ -30,6 +30,25 @@ def box_areas(boxes: Array) -> NDArray[np.float32]:
     return np.asarray(np.prod(np.clip(boxes[:, 2:] - boxes[:, :2], 0, None), axis=1), dtype=np.float32)
 
 
+def keypoint_boxes(keypoints: Array, shown: Array, margin: float, smallest: float) -> NDArray[np.float32]:
+    """People's boxes from their keypoints: the extent of those that count, grown on all four sides.
+
+    Args:
+        keypoints: (N, K, 2), pixels.
+        shown: (N, K) bool, the keypoints that count, at least one a person.
+        margin: how much is added on each side, as a part of the extent's longer side.
+        smallest: least that is added on each side, pixels.
+
+    Returns:
+        (N, 4) float32 xyxy.
+    """
+    far = np.float32(np.inf)
+    low = np.where(shown[:, :, None], keypoints, far).min(axis=1, initial=far)
+    high = np.where(shown[:, :, None], keypoints, -far).max(axis=1, initial=-far)
+    grown = np.maximum((high - low).max(axis=1, keepdims=True, initial=0) * margin, smallest)
+    return np.concatenate([low - grown, high + grown], axis=1).astype(np.float32)
+
+
 def box_nms(boxes: Array, scores: Array, threshold: float) -> NDArray[np.intp]:
     """Greedy suppression: indices of the kept boxes, highest score first; IoU above ``threshold`` drops the lower."""
     order = np.argsort(-scores, kind="stable")

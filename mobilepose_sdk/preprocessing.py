@@ -60,7 +60,12 @@ def crop_matrices(
     centres = np.asarray(centres, dtype=np.float64).reshape(-1, 2)
     out = np.asarray(input_size, dtype=np.float64)
     scale = out / np.asarray(sizes, dtype=np.float64).reshape(-1, 2)
-    angle = np.zeros(len(centres)) if rotations is None else np.asarray(rotations, dtype=np.float64)
+    if rotations is None:
+        matrices = np.zeros((len(centres), 2, 3), dtype=np.float32)
+        matrices[:, 0, 0], matrices[:, 1, 1] = scale.T
+        matrices[:, :, 2] = out * 0.5 - scale * centres
+        return matrices
+    angle = np.asarray(rotations, dtype=np.float64)
     cos, sin = np.cos(angle), np.sin(angle)
     linear = np.stack([np.stack([cos, sin], -1), np.stack([-sin, cos], -1)], axis=1) * scale[:, :, None]
     offset = out * 0.5 - np.einsum("nij,nj->ni", linear, centres)
@@ -70,7 +75,9 @@ def crop_matrices(
 def invert_affine(matrices: Array) -> NDArray[np.float32]:
     """Inverse of (N, 2, 3) affine maps, float32."""
     matrices = np.asarray(matrices, dtype=np.float64)
-    linear = np.linalg.inv(matrices[:, :, :2])
+    # Written out: for two by two this is far quicker than LAPACK.
+    (a, b), (c, d) = matrices[:, :, :2].transpose(1, 2, 0)
+    linear = np.stack([d, -b, -c, a], axis=1).reshape(-1, 2, 2) / (a * d - b * c)[:, None, None]
     offset = -np.einsum("nij,nj->ni", linear, matrices[:, :, 2])
     return np.concatenate([linear, offset[:, :, None]], axis=2).astype(np.float32)
 
@@ -147,6 +154,32 @@ def letterbox(image: Array, input_size: tuple[int, int]) -> tuple[NDArray[np.uin
     interpolation = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
     canvas[: size[1], : size[0]] = cv2.resize(image, size, interpolation=interpolation)
     return canvas, np.array([size[0] / width, size[1] / height], dtype=np.float32)
+
+
+def centred_matrices(image_size: tuple[int, int], input_size: tuple[int, int]) -> NDArray[np.float32]:
+    """The affine map of a whole picture into a network's input: as large as it fits, aspect kept, in the middle.
+
+    The picture's outer edges, at -0.5 and width - 0.5, lie on edges of the input's pixels, as in ``cv2.resize``. So a
+    mirrored picture gives a mirrored input, and inputs of different sizes show every point at the same share of their
+    width.
+
+    Args:
+        image_size: (width, height) of the picture.
+        input_size: (width, height) of the network's input.
+
+    Returns:
+        (1, 2, 3) float32, as :func:`crop_matrices` for one crop.
+    """
+    centres, sizes = crop_regions(np.array([[0, 0, *image_size]]), input_size, padding=1.0)
+    matrices = crop_matrices(centres - 0.5, sizes, input_size)
+    matrices[:, :, 2] -= 0.5
+    return matrices
+
+
+def centred_picture(image: Array, input_size: tuple[int, int]) -> NDArray[np.uint8]:
+    """A picture (H, W, 3) uint8 in the middle of a network's input, black beside: (height, width, 3) uint8."""
+    matrices = centred_matrices((image.shape[1], image.shape[0]), input_size)
+    return np.asarray(warp_crops(image, matrices, input_size)[0])
 
 
 def as_channels(image: Array, color: str) -> Array:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import math
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from converters.networks.efficienthrnet import EfficientHRNet
+from converters.training import pictures as pictures_module
 from converters.training.cleaning import Doubt, cleaned_weights
 from converters.training.crowds import read_crowds
+from converters.training.loop import Stage
 from converters.training.losses import HeatmapLoss, gaussian_targets
 from converters.training.pose import PoseTask, recipe
 from converters.training.recipes import METHODS
@@ -216,3 +220,29 @@ def test_contradicted_labels_can_keep_a_part_of_their_trust() -> None:
     looks = np.full((2, 1, 1, 2), 50.0)
     args = (np.zeros((1, 1, 2)), np.full((1, 1), 0.5), looks, np.ones((2, 1, 1)), np.array([100.0]))
     assert cleaned_weights(*args, Doubt(trust=0.5)).tolist() == [[0.25]]
+
+
+def test_a_network_in_training_is_measured_through_the_sdks_own_pipeline(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(pictures_module, "CACHE", tmp_path / "cache")
+    (tmp_path / "images").mkdir()
+    cv2.imwrite(str(tmp_path / "images" / "1.png"), np.zeros((96, 128, 3), np.uint8))
+    image = {"id": 1, "file_name": "1.png", "width": 128, "height": 96, "source": "coco2017_train2017"}
+    points = np.stack([np.linspace(30, 90, 17), np.linspace(20, 80, 17)], axis=1)
+    person = {"id": 1, "image_id": 1, "category_id": 1, "iscrowd": 0, "bbox": [30, 20, 60, 60], "area": 3600.0}
+    person |= {"num_keypoints": 17, "keypoints": np.column_stack([points, np.full(17, 2)]).ravel().tolist()}
+    categories = [{"id": 1, "name": "person"}]
+    content = {"images": [image], "annotations": [person], "categories": categories}
+    (tmp_path / "dev.json").write_text(json.dumps(content))
+
+    class Knows(nn.Module):
+        """Answers with the person's heatmaps; the picture lies 16 pixels below the top of the square input."""
+
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            maps = [
+                gaussian_targets(torch.tensor(((points + (0, 16)) + 0.5) / s - 0.5)[None].float(), (128 // s,) * 2, 2.0)
+                for s in (4, 2)
+            ]
+            return torch.cat([maps[0], torch.zeros_like(maps[0])], dim=1), maps[1]
+
+    figures = BottomUpTask(tmp_path).figures(Knows(), Stage((128, 128), 1.0))
+    assert figures["ap"] == pytest.approx(1.0)

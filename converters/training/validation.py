@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -15,10 +14,11 @@ from numpy.typing import NDArray
 from converters.training.people import STRIDE, read_people
 from converters.training.pictures import PicturePack
 from mobilepose_sdk.decoding.centres import decode_centres
-from mobilepose_sdk.decoding.grouping import group
 from mobilepose_sdk.decoding.heatmaps import decode
 from mobilepose_sdk.detection_metrics import PicturePeople, detection_curve, split_people
 from mobilepose_sdk.metrics import coco_average_precision, pck
+from mobilepose_sdk.models import ModelCard
+from mobilepose_sdk.pipelines.bottom_up import BottomUp
 from mobilepose_sdk.preprocessing import (
     PADDING,
     apply_affine,
@@ -28,6 +28,7 @@ from mobilepose_sdk.preprocessing import (
     letterbox,
     warp_crops,
 )
+from mobilepose_sdk.skeleton import COCO_17
 
 Array = NDArray[Any]
 PCK_SOURCE, AP_SOURCE = "lsp", "coco2017_train2017"
@@ -111,7 +112,7 @@ class DetectionValidation:
 
 
 class BottomUpValidation:
-    """AP of whole pictures on dev.json's COCO part, single scale."""
+    """AP of whole pictures on dev.json's COCO part, through the SDK's own bottom-up pipeline, single scale."""
 
     def __init__(self, folder: Path, source: str = AP_SOURCE) -> None:
         self.annotations = json.loads((folder / "dev.json").read_text(encoding="utf-8"))
@@ -119,25 +120,29 @@ class BottomUpValidation:
         self.images = [image["id"] for image in self.annotations["images"] if image.get("source") == source]
 
     def __call__(self, network: torch.nn.Module, input_size: tuple[int, int]) -> dict[str, float]:
-        """``{"ap": …}`` of a network that takes (1, 3, H, W) uint8 RGB and returns both heatmaps."""
-        results = []
-        for image_id in self.images:
-            picture, scale = letterbox(self.pack[image_id], input_size)
-            batch = torch.from_numpy(picture[..., ::-1].transpose(2, 0, 1)[None].copy())
-            with torch.autocast("cpu", torch.bfloat16), torch.inference_mode():
-                coarse, fine = (output[0].float().numpy() for output in network(batch))
-            count, height, width = fine.shape
-            resized = cv2.resize(coarse.transpose(1, 2, 0), (width, height))
-            heatmaps = (resized[..., :count].transpose(2, 0, 1) + fine) / 2
-            xy, scores = group(heatmaps, resized[..., count:].transpose(2, 0, 1)[..., None])
-            points = (xy * (input_size[0] / width) - 0.5) / scale
-            results += [
-                {
-                    "image_id": image_id,
-                    "category_id": 1,
-                    "keypoints": np.column_stack([person, confidence]).astype(float).ravel().tolist(),
-                    "score": float(confidence.mean()),
-                }
-                for person, confidence in zip(points, scores)
-            ]
+        """``{"ap": …}`` of a network that takes (1, 3, H, W) uint8 RGB and returns both its outputs."""
+        pipeline = BottomUp(_card_in_training(input_size), _TorchRuntime(network), COCO_17, grouping={})
+        poses = [(image_id, pipeline([np.array(self.pack[image_id])], [None])[0]) for image_id in self.images]
+        results = [entry for image_id, result in poses for entry in result.to_coco(image_id)]
         return {"ap": coco_average_precision(self.annotations, results, self.images)["AP"]}
+
+
+class _TorchRuntime:
+    """A network that is still in training, as the SDK runs one."""
+
+    def __init__(self, network: torch.nn.Module) -> None:
+        self.network = network
+
+    def __call__(self, batch: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        pictures = torch.from_numpy(batch.transpose(0, 3, 1, 2).copy())
+        with torch.autocast("cpu", torch.bfloat16), torch.inference_mode():
+            return [output.float().numpy() for output in self.network(pictures)]
+
+    def close(self) -> None:
+        pass
+
+
+def _card_in_training(input_size: tuple[int, int]) -> ModelCard:
+    facts = {"kind": "pose", "approach": "bottom-up", "color": "rgb", "stride": STRIDE, "outputs": []}
+    texts = {"name": "in training", "summary": "", "paper": "", "licence": ""}
+    return ModelCard(**facts, **texts, input_size=input_size, parameters=0, macs=0)  # type: ignore[arg-type]

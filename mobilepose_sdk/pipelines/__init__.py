@@ -1,1 +1,1 @@
-"""From a picture and boxes to poses."""
+"""From pictures to poses: two ways with one signature, :class:`TopDown` and :class:`BottomUp`."""

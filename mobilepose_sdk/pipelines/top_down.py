@@ -1,15 +1,23 @@
-"""Top-down: crop every person, run the network on the crops, decode the heatmaps, go back to the picture."""
+"""Top-down: find people, crop each, run the network on the crops, decode the heatmaps, go back to the picture."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from inspect import signature
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mobilepose_sdk.boxes import checked_boxes
 from mobilepose_sdk.decoding.heatmaps import Method, decode
+from mobilepose_sdk.decoding.nms import Method as NMSMethod
+from mobilepose_sdk.detection import PersonDetector
+from mobilepose_sdk.errors import InvalidInputError, ModelFileError
 from mobilepose_sdk.models import ModelCard
+from mobilepose_sdk.pipelines.people import People, card_skeleton
 from mobilepose_sdk.preprocessing import (
     apply_affine,
     as_channels,
@@ -18,17 +26,20 @@ from mobilepose_sdk.preprocessing import (
     invert_affine,
     warp_crops,
 )
+from mobilepose_sdk.results import PoseResult
 from mobilepose_sdk.runtimes import Runtime
 from mobilepose_sdk.skeleton import Skeleton
 
 Array = NDArray[Any]
-CONFIDENT = 0.1
-"""Keypoints at or below this do not count in a person's score (MobilePoseNet, Algorithm 1)."""
+DECODER_SETTINGS = tuple(signature(decode).parameters)[1:]
+"""What a top-down card's decoder may hold: options of :func:`mobilepose_sdk.decoding.heatmaps.decode`."""
+Detector = Callable[[Array], Any]
+"""Takes a (H, W, 3) uint8 BGR picture; returns xyxy boxes (N, 4), or such boxes and their scores (N,)."""
 
 
 @dataclass(frozen=True)
 class TopDown:
-    """One network with its preparation and decoding.
+    """A detector, and a network for one person with its preparation and decoding.
 
     Attributes:
         card: the model.
@@ -36,7 +47,11 @@ class TopDown:
         skeleton: keypoint layout of the heatmaps.
         method: see :func:`mobilepose_sdk.decoding.heatmaps.decode`.
         beta: likewise.
+        blur: likewise.
         flip_test: also run every crop mirrored and average the heatmaps (SLBNet §4): twice the work.
+        detector: finds people; every picture is one person when None.
+        nms: merges several detections of one person; None does not.
+        owns_detector: whether closing the pipeline closes the detector.
     """
 
     card: ModelCard
@@ -44,9 +59,35 @@ class TopDown:
     skeleton: Skeleton
     method: Method
     beta: float
+    blur: float | None = None
     flip_test: bool = False
+    detector: Detector | None = None
+    nms: NMSMethod | None = "hard"
+    owns_detector: bool = False
 
-    def __call__(self, images: list[Array], boxes: list[Array]) -> list[tuple[Array, Array]]:
+    def __call__(self, images: list[Array], boxes: list[Array | None]) -> list[PoseResult]:
+        """See :class:`mobilepose_sdk.pipelines.people.Pipeline`; given boxes are never merged."""
+        found = [self._boxes(image, given) for image, given in zip(images, boxes)]
+        poses = self.poses(images, [places for places, _ in found])
+        results = []
+        for image, given, (places, scores), pose in zip(images, boxes, found, poses):
+            people = People(places, scores, *pose)
+            if given is None:
+                people = people.merged(self.nms, self.skeleton)
+            results.append(people.result(image, self.skeleton))
+        return results
+
+    @property
+    def find_boxes(self) -> Callable[[Array], Array] | None:
+        """See :class:`mobilepose_sdk.pipelines.people.Pipeline`."""
+        return None if self.detector is None else lambda image: self._boxes(image, None)[0]
+
+    def close(self) -> None:
+        self.runtime.close()
+        if self.owns_detector and isinstance(self.detector, PersonDetector):
+            self.detector.close()
+
+    def poses(self, images: list[Array], boxes: list[Array]) -> list[tuple[Array, Array]]:
         """Poses of several pictures, with all their crops in one go.
 
         Args:
@@ -63,10 +104,21 @@ class TopDown:
             k = len(self.skeleton)
             return [(np.zeros((0, k, 2), np.float32), np.zeros((0, k), np.float32)) for _ in images]
         crops = np.concatenate([warp_crops(image, m, size) for image, m in zip(images, matrices)])
-        xy, scores = decode(self._heatmaps(as_channels(crops, self.card.color)), self.method, self.beta)
+        xy, scores = decode(self._heatmaps(as_channels(crops, self.card.color)), self.method, self.beta, self.blur)
         keypoints = apply_affine(invert_affine(np.concatenate(matrices)), xy * self.card.stride)
         ends = np.cumsum(counts)[:-1]
         return list(zip(np.split(keypoints, ends), np.split(scores, ends)))
+
+    def _boxes(self, image: Array, given: Array | None) -> tuple[Array, Array]:
+        """Boxes (N, 4) and their scores (N,), given, detected, or the whole picture."""
+        height, width = image.shape[:2]
+        if given is None and self.detector is not None:
+            answer = self.detector(image)
+            found, scores = answer if isinstance(answer, tuple) and len(answer) == 2 else (answer, None)
+        else:
+            found, scores = [[0, 0, width, height]] if given is None else given, None
+        found = checked_boxes(found, (width, height))
+        return found, np.ones(len(found), np.float32) if scores is None else _checked_scores(scores, len(found))
 
     def _heatmaps(self, crops: Array) -> Array:
         heatmaps: Array = self.runtime(crops)[0]
@@ -87,8 +139,77 @@ class TopDown:
         return mirrored
 
 
-def person_scores(keypoint_scores: Array, box_scores: Array) -> NDArray[np.float32]:
-    """(N,) box score times the mean score of the confident keypoints (MobilePoseNet eq. 6); 0 where none is."""
-    confident = keypoint_scores > CONFIDENT
-    total = np.where(confident, keypoint_scores, 0).sum(axis=1)
-    return np.asarray(total / np.maximum(confident.sum(axis=1), 1) * box_scores, dtype=np.float32)
+def open_top_down(
+    card: ModelCard,
+    load: Callable[[], Runtime],
+    load_detector: Callable[[str | Path], PersonDetector],
+    *,
+    detector: str | Path | Detector | None,
+    decoder: Method | None,
+    nms: NMSMethod | None,
+    flip_test: bool,
+    scales: Sequence[float] | None,
+    blur: float | None = None,
+) -> TopDown:
+    """A top-down model as its card and the caller want it; the options are those of the estimator.
+
+    Args:
+        card: the model.
+        load: loads its network.
+        load_detector: loads a packaged detector.
+
+    Raises:
+        InvalidInputError: ``scales`` were given, or ``blur`` is out of range.
+        ModelFileError: the card does not say how to decode, or not so that one could.
+    """
+    if scales is not None:
+        raise InvalidInputError(
+            f"scales are for bottom-up models, which look at whole pictures; {card.name} is top-down: it brings every "
+            "person to one size before it looks. Leave scales out"
+        )
+    own = _decoder_settings(card)
+    settings = {**own, "method": decoder or own["method"], "blur": own["blur"] if blur is None else blur or None}
+    _try_out(settings)
+    skeleton, runtime = card_skeleton(card), load()
+    packaged = isinstance(detector, (str, Path))
+    found_by = load_detector(detector) if isinstance(detector, (str, Path)) else detector
+    return TopDown(
+        card, runtime, skeleton, **settings, flip_test=flip_test, detector=found_by, nms=nms, owns_detector=packaged
+    )
+
+
+def _decoder_settings(card: ModelCard) -> dict[str, Any]:
+    """A card's ``method``, ``beta`` and ``blur``, see :func:`mobilepose_sdk.decoding.heatmaps.decode`."""
+    unknown = [name for name in card.decoder if name not in DECODER_SETTINGS]
+    if unknown:
+        raise ModelFileError(
+            f"the card of {card.name} has decoder settings that decoding does not: {', '.join(unknown)}; "
+            f"accepted: {', '.join(DECODER_SETTINGS)}"
+        )
+    try:
+        settings = {"method": card.decoder["method"], "beta": card.decoder["beta"], "blur": card.decoder.get("blur")}
+    except KeyError as error:
+        raise ModelFileError(f"the card of {card.name} lacks a decoder setting: {error}") from error
+    try:
+        _try_out(settings)
+    except InvalidInputError as error:
+        raise ModelFileError(f"the card of {card.name} has a decoder setting out of range: {error}") from error
+    return settings
+
+
+def _try_out(settings: dict[str, Any]) -> None:
+    """Decode one pixel, so that settings out of range are known before the first picture."""
+    decode(np.zeros((1, 1, 1, 1), np.float32), **settings)
+
+
+def _checked_scores(scores: Any, count: int) -> NDArray[np.float32]:
+    """A detector's scores for ``count`` boxes."""
+    try:
+        array = np.asarray(scores, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise InvalidInputError(f"the detector's scores must be {count} numbers, one a box: {error}") from error
+    if array.shape != (count,) or not np.isfinite(array).all():
+        raise InvalidInputError(
+            f"the detector's scores must be {count} finite numbers, one a box; got {array.tolist()}"
+        )
+    return array
