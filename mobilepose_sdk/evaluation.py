@@ -1,11 +1,10 @@
-"""Accuracy of an estimator on any COCO keypoint file, by the pictures' source."""
+"""Accuracy on any COCO keypoint file, by the pictures' source: of an estimator, or of results found before."""
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,90 +12,126 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilepose_sdk.boxes import iou_matrix
+from mobilepose_sdk.coco_files import (
+    HEAD_BOX,
+    PoseAnnotations,
+    read_annotations,
+    read_poses,
+    read_results,
+    triples,
+    xyxy,
+)
+from mobilepose_sdk.conversion import conversion
 from mobilepose_sdk.detection import PersonDetector
 from mobilepose_sdk.detection_metrics import DetectionCurve, PicturePeople, detection_curve, split_people
-from mobilepose_sdk.errors import InvalidInputError, SourceNotFoundError
 from mobilepose_sdk.estimator import PICTURES_AT_ONCE, PoseEstimator
-from mobilepose_sdk.metrics import COCO_STATS, coco_average_precision, import_pycocotools, pck
-from mobilepose_sdk.results import PoseResult
-from mobilepose_sdk.skeleton import COCO_17
+from mobilepose_sdk.metrics import (
+    COCO_STATS,
+    check_pictures,
+    coco_average_precision,
+    import_pycocotools,
+    keypoint_similarity,
+    pck,
+    pckh,
+)
 from mobilepose_sdk.sources import read_picture
 
 Array = NDArray[Any]
+FilePath = str | os.PathLike[str]
 Boxes = Literal["given", "detected"]
 Progress = Callable[[int, int], None]
 """Called with pictures done and pictures in all."""
 ALL = "all"
-NEEDED = ("id", "image_id", "category_id", "bbox", "area", "iscrowd", "num_keypoints", "keypoints")
-"""What pycocotools reads of every person."""
+PCK_FIGURE, PCKH_FIGURE = "PCK@0.2", "PCKh@0.5"
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What :func:`evaluate_poses` measured.
+    """What was measured, by source (and ``"all"``).
+
+    A person is compared with the pose whose box overlaps theirs most; without one of IoU 0.5 every keypoint of theirs
+    is wrong. So is a keypoint that the estimator's skeleton does not have.
 
     Attributes:
-        figures: by source (and ``"all"``): ``PCK@0.2``, pycocotools' ten figures, ``pictures`` and ``people``.
-        results: the poses in COCO results form, ready for other tools.
+        figures: ``PCK@0.2``, ``PCKh@0.5`` where the file has head boxes, pycocotools' ten figures, ``pictures`` and
+            ``people``. -1 is pycocotools' word for undefined, NaN ours.
+        keypoints: by keypoint, in the skeleton's order, ``labelled``, how many there are; ``PCK@0.2`` and ``PCKh@0.5``
+            as above, NaN for those that PCK leaves out; ``OKS``, the mean of the keypoint's part of the OKS.
+        results: the poses in COCO's results format.
+        unknown: the file's keypoints that the estimator does not have.
     """
 
     figures: dict[str, dict[str, float]]
+    keypoints: dict[str, dict[str, dict[str, float]]]
     results: list[dict[str, Any]]
+    unknown: tuple[str, ...] = ()
 
 
 def evaluate_poses(
     estimator: PoseEstimator,
-    annotation_file: str | os.PathLike[str],
-    images: str | os.PathLike[str],
+    annotation_file: FilePath,
+    images: FilePath,
     *,
     boxes: Boxes = "given",
     progress: Progress | None = None,
 ) -> Evaluation:
     """Run an estimator over a COCO keypoint file.
 
-    PCK counts every labelled person: with detected boxes, each is compared with the pose whose box overlaps most, and a
-    person without a box of IoU 0.5 counts as all wrong.
-
     Args:
-        estimator: what to measure.
-        annotation_file: COCO keypoint JSON with COCO-17 people; an image's optional ``source`` groups the figures.
+        estimator: what to measure. Poses of another skeleton than the file's are converted to it.
+        annotation_file: COCO keypoint JSON, see :func:`mobilepose_sdk.coco_files.read_poses`; an image's optional
+            ``source`` groups the figures, a person's optional ``bbox_head`` makes PCKh.
         images: the folder of its pictures.
-        boxes: the file's boxes, or those of the estimator's detector.
+        boxes: the file's boxes, in those of its pictures that have people, or those of the estimator's detector, in all
+            pictures. A bottom-up model takes no boxes: it always finds people by itself, in all pictures.
 
     Raises:
         SourceNotFoundError: the file or a picture does not exist.
         InvalidInputError: the file is not COCO keypoints, or holds no labelled person.
         MissingDependencyError: pycocotools is not installed.
     """
-    annotations = read_annotations(annotation_file)
-    _check_people(annotations, annotation_file)
     import_pycocotools()
-    people = _labelled_people(annotations)
-    if not people:
-        raise InvalidInputError(f"{annotation_file} holds no person with labelled keypoints")
-    wanted = [image for image in annotations["images"] if boxes == "detected" or image["id"] in people]
-    folder, poses = Path(images), {}
+    truth = read_poses(annotation_file)
+    given = boxes == "given" and estimator.card.approach == "top-down"
+    wanted = [image for image in truth.content["images"] if not given or image["id"] in truth.people]
+    category = next(iter(truth.people.values()))[0]["category_id"]
+    results: list[dict[str, Any]] = []
+    unknown: tuple[str, ...] = ()
     for start in range(0, len(wanted), PICTURES_AT_ONCE):
         part = wanted[start : start + PICTURES_AT_ONCE]
-        given = [_xyxy(people[image["id"]]) for image in part] if boxes == "given" else None
-        found = estimator.batch([folder / image["file_name"] for image in part], given)
-        poses.update({image["id"]: result for image, result in zip(part, found)})
+        places = [xyxy(truth.people[image["id"]]).astype(np.float32) for image in part] if given else None
+        for image, result in zip(part, estimator.batch([Path(images) / image["file_name"] for image in part], places)):
+            results += result.to_skeleton(truth.skeleton).to_coco(image["id"], category)
+            unknown = conversion(result.skeleton, truth.skeleton).unknown
         if progress:
             progress(start + len(part), len(wanted))
-    category = next(iter(people.values()))[0]["category_id"]
-    results = [entry for image_id, result in poses.items() for entry in result.to_coco(image_id, category)]
-    groups: dict[str, list[int]] = {ALL: [image["id"] for image in wanted]}
-    for image in wanted:
-        if "source" in image:
-            groups.setdefault(image["source"], []).append(image["id"])
-    figures = {name: _figures(annotations, people, poses, results, ids) for name, ids in groups.items()}
-    return Evaluation(figures, results)
+    return replace(_measured(truth, results, wanted), unknown=unknown)
+
+
+def evaluate_results(result_file: FilePath, annotation_file: FilePath) -> Evaluation:
+    """Measure poses that were found before, over all pictures of a COCO keypoint file.
+
+    Args:
+        result_file: COCO results JSON with the annotations' keypoints. Where its entries have no ``bbox``, a pose's box
+            is the extent of its keypoints.
+        annotation_file: as for :func:`evaluate_poses`.
+
+    Raises:
+        SourceNotFoundError: a file does not exist.
+        InvalidInputError: a file is not what it should be, or a result names a picture that the annotations lack.
+        MissingDependencyError: pycocotools is not installed.
+    """
+    import_pycocotools()
+    truth = read_poses(annotation_file)
+    results = read_results(result_file, truth.skeleton)
+    check_pictures(truth.content, results)
+    return _measured(truth, results, truth.content["images"])
 
 
 def evaluate_detector(
     detector: PersonDetector,
-    annotation_file: str | os.PathLike[str],
-    images: str | os.PathLike[str],
+    annotation_file: FilePath,
+    images: FilePath,
     *,
     smallest: float = 0.05,
 ) -> DetectionCurve:
@@ -117,78 +152,79 @@ def evaluate_detector(
     return detection_curve(pictures)
 
 
-def read_annotations(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """A parsed COCO file.
-
-    Raises:
-        SourceNotFoundError: there is none at ``path``.
-        InvalidInputError: it is not JSON with ``images`` and ``annotations``.
-    """
-    try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise SourceNotFoundError(f"no annotation file {os.fspath(path)!r}") from error
-    except (OSError, ValueError) as error:
-        raise InvalidInputError(f"{os.fspath(path)!r} is not a JSON file: {error}") from error
-    if not isinstance(content, dict) or not {"images", "annotations"} <= content.keys():
-        raise InvalidInputError(f"{os.fspath(path)!r} is not a COCO file: it needs 'images' and 'annotations'")
-    return content
-
-
-def _check_people(annotations: dict[str, Any], path: str | os.PathLike[str]) -> None:
-    """Whether pycocotools can read the truth: found out before the pictures are looked at, which may take hours."""
-    if not annotations.get("categories"):
-        raise InvalidInputError(f"{os.fspath(path)!r} is not a COCO keypoint file: it needs 'categories'")
-    values = 3 * len(COCO_17)
-    for entry in annotations["annotations"]:
-        missing = [name for name in NEEDED if name not in entry]
-        if missing:
-            raise InvalidInputError(f"{os.fspath(path)!r}: annotation {entry.get('id')} lacks {', '.join(missing)}")
-        if len(entry["keypoints"]) != values:
-            raise InvalidInputError(
-                f"{os.fspath(path)!r}: annotation {entry['id']} has {len(entry['keypoints'])} keypoint numbers; "
-                f"accepted: {values}, COCO-17's x, y and visibility"
-            )
-
-
-def _labelled_people(annotations: dict[str, Any]) -> dict[int, list[dict[str, Any]]]:
-    """Annotations with at least one labelled keypoint, by picture."""
-    people: dict[int, list[dict[str, Any]]] = {}
-    for entry in annotations["annotations"]:
-        if any(entry.get("keypoints", ())[2::3]) and not entry.get("iscrowd"):
-            people.setdefault(entry["image_id"], []).append(entry)
-    return people
-
-
-def _xyxy(entries: list[dict[str, Any]]) -> NDArray[np.float32]:
-    boxes = np.array([entry["bbox"] for entry in entries], dtype=np.float32)
-    boxes[:, 2:] += boxes[:, :2]
-    return boxes
+def _measured(truth: PoseAnnotations, results: list[dict[str, Any]], images: list[dict[str, Any]]) -> Evaluation:
+    """Everything about some of the truth's pictures, by source."""
+    groups: dict[str, list[int]] = {ALL: [image["id"] for image in images]}
+    for image in images:
+        if "source" in image:
+            groups.setdefault(image["source"], []).append(image["id"])
+    by_picture: dict[int, list[dict[str, Any]]] = {}
+    for result in results:
+        by_picture.setdefault(result["image_id"], []).append(result)
+    measured = {name: _figures(truth, by_picture, ids) for name, ids in groups.items()}
+    figures = {name: figures for name, (figures, _) in measured.items()}
+    return Evaluation(figures, {name: keypoints for name, (_, keypoints) in measured.items()}, results)
 
 
 def _figures(
-    annotations: dict[str, Any],
-    people: dict[int, list[dict[str, Any]]],
-    poses: dict[int, PoseResult],
-    results: list[dict[str, Any]],
-    ids: list[int],
-) -> dict[str, float]:
-    truth = [entry for image_id in ids for entry in people.get(image_id, [])]
-    if not truth:
-        return {"PCK@0.2": float("nan"), **dict.fromkeys(COCO_STATS, float("nan")), "pictures": len(ids), "people": 0}
-    triples = np.array([entry["keypoints"] for entry in truth], dtype=np.float64).reshape(len(truth), -1, 3)
-    answered = np.concatenate([_matched(people[i], poses[i]) for i in ids if i in people])
-    group = set(ids)
-    stats = coco_average_precision(annotations, [r for r in results if r["image_id"] in group], ids)
-    correct = pck(answered, triples[:, :, :2], triples[:, :, 2] > 0).value
-    return {"PCK@0.2": correct, **stats, "pictures": len(ids), "people": len(truth)}
+    truth: PoseAnnotations, results: dict[int, list[dict[str, Any]]], ids: list[int]
+) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
+    """Figures of some pictures, and those of each keypoint."""
+    people = [entry for image_id in ids for entry in truth.people.get(image_id, [])]
+    counts = {"pictures": len(ids), "people": len(people)}
+    if people:
+        found = [result for image_id in ids for result in results.get(image_id, [])]
+        stats = coco_average_precision(truth.content, found, ids, sigmas=truth.skeleton.sigmas)
+    else:
+        stats = dict.fromkeys(COCO_STATS, float("nan"))
+    answered = [_matched(truth.people[i], results.get(i, [])) for i in ids if i in truth.people]
+    shares, keypoints = _keypoint_figures(truth, people, answered)
+    return {**shares, **stats, **counts}, keypoints
 
 
-def _matched(people: list[dict[str, Any]], result: PoseResult) -> Array:
-    """(P, K, 2) the pose of the best overlapping box for each person, infinitely far away where none overlaps half."""
-    overlaps = iou_matrix(_xyxy(people), result.boxes)
-    answered = np.full((len(people), len(result.skeleton), 2), np.inf)
-    if len(result):
+def _keypoint_figures(
+    truth: PoseAnnotations, people: list[dict[str, Any]], answered: list[Array]
+) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
+    """PCK, and PCKh where the file has head boxes; and with the mean OKS the same for each keypoint."""
+    skeleton = truth.skeleton
+    points = np.array([entry["keypoints"] for entry in people], np.float64).reshape(-1, len(skeleton), 3)
+    poses = np.concatenate([np.zeros((0, len(skeleton), 2)), *answered])
+    where, labelled = points[:, :, :2], points[:, :, 2] > 0
+    measures = {PCK_FIGURE: pck(poses, where, labelled, skeleton=skeleton)}
+    if any(HEAD_BOX in entry for listed in truth.people.values() for entry in listed):
+        measures[PCKH_FIGURE] = pckh(poses, where, labelled, xyxy(people, HEAD_BOX), skeleton=skeleton)
+    areas = np.array([entry["area"] for entry in people], np.float64)
+    counts = labelled.sum(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        similarity = (keypoint_similarity(poses, where, areas, skeleton) * labelled).sum(axis=0) / counts
+    rows = {
+        name: {
+            "labelled": int(counts[index]),
+            **{figure: measure.of(name) for figure, measure in measures.items()},
+            "OKS": float(similarity[index]),
+        }
+        for index, name in enumerate(skeleton.names)
+    }
+    return {figure: measure.value for figure, measure in measures.items()}, rows
+
+
+def _matched(people: list[dict[str, Any]], results: list[dict[str, Any]]) -> Array:
+    """(P, K, 2) the pose of the best overlapping box for each person, NaN where none overlaps half.
+
+    NaN, too, where a keypoint is [0, 0, 0]: COCO's word for missing.
+    """
+    answered = np.full((*triples(people).shape[:2], 2), np.nan)
+    if results:
+        poses = triples(results)
+        poses[(poses == 0).all(axis=2)] = np.nan
+        overlaps = iou_matrix(xyxy(people), _result_boxes(results))
         found = overlaps.max(axis=1) >= 0.5
-        answered[found] = result.keypoints[overlaps.argmax(axis=1)[found]]
+        answered[found] = poses[overlaps.argmax(axis=1)[found], :, :2]
     return answered
+
+
+def _result_boxes(results: list[dict[str, Any]]) -> Array:
+    if "bbox" in results[0]:
+        return xyxy(results)
+    points = triples(results)[:, :, :2]
+    return np.concatenate([points.min(axis=1), points.max(axis=1)], axis=1)

@@ -1,9 +1,10 @@
-"""The two figures quoted everywhere: OKS AP (pycocotools) and PCK."""
+"""The figures quoted everywhere: OKS AP and AR (pycocotools), PCK and PCKh."""
 
 from __future__ import annotations
 
 import contextlib
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,18 +12,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilepose_sdk.errors import InvalidInputError, MissingDependencyError
+from mobilepose_sdk.skeleton import COCO_17, MPII_16, Skeleton
 
 Array = NDArray[Any]
-PCK_KEYPOINTS = slice(5, 17)
-LEFT_SHOULDER, RIGHT_SHOULDER, LEFT_HIP, RIGHT_HIP = 5, 6, 11, 12
+SIDES = ("left", "right")
+BODY = tuple(f"{side}_{joint}" for joint in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle") for side in SIDES)
+"""The keypoints that PCK counts: every skeleton has them."""
+PCKH_LEFT_OUT = ("pelvis", "thorax")
+"""MPII's own evaluation leaves them out of the mean."""
+HEAD_SHARE = 0.6
+"""MPII's head segment is this share of the head box's diagonal (``SC_BIAS`` in its evaluation code)."""
 COCO_STATS = ("AP", "AP50", "AP75", "AP_medium", "AP_large", "AR", "AR50", "AR75", "AR_medium", "AR_large")
 
 
-def torso_length(keypoints: Array, labelled: Array) -> NDArray[np.float64]:
-    """(N,) the longer shoulder-to-opposite-hip diagonal of COCO-17 people; NaN where neither is labelled."""
+def torso_length(keypoints: Array, labelled: Array, skeleton: Skeleton = COCO_17) -> NDArray[np.float64]:
+    """(N,) the longer shoulder-to-opposite-hip diagonal of people (N, K, 2); NaN where neither is labelled (N, K)."""
     keypoints = np.asarray(keypoints, dtype=np.float64)
     diagonals = []
-    for shoulder, hip in ((LEFT_SHOULDER, RIGHT_HIP), (RIGHT_SHOULDER, LEFT_HIP)):
+    for side, other in (SIDES, SIDES[::-1]):
+        shoulder, hip = skeleton.names.index(f"{side}_shoulder"), skeleton.names.index(f"{other}_hip")
         length = np.linalg.norm(keypoints[:, shoulder] - keypoints[:, hip], axis=1)
         diagonals.append(np.where(labelled[:, shoulder] & labelled[:, hip], length, np.nan))
     with np.errstate(all="ignore"):
@@ -34,36 +42,109 @@ class PCK:
     """Percentage of correct keypoints.
 
     Attributes:
-        value: share over all labelled keypoints, 0 to 1; NaN where nothing is labelled.
-        per_keypoint: (12,) the same for each of COCO-17's keypoints 5 to 16 (shoulders to ankles).
-        count: labelled keypoints that were counted.
+        value: share over all labelled keypoints that count, 0 to 1; NaN where nothing is labelled.
+        per_keypoint: the same for each of ``names``.
+        count: labelled keypoints that were counted in ``value``.
+        names: of the keypoints in ``per_keypoint``.
     """
 
     value: float
     per_keypoint: NDArray[np.float64]
     count: int
+    names: tuple[str, ...] = BODY
+
+    def of(self, name: str) -> float:
+        """One keypoint's share; NaN where it is not labelled or not among ``names``."""
+        return float(self.per_keypoint[self.names.index(name)]) if name in self.names else float("nan")
 
 
-def pck(predicted: Array, truth: Array, labelled: Array, threshold: float = 0.2) -> PCK:
+def pck(
+    predicted: Array, truth: Array, labelled: Array, threshold: float = 0.2, *, skeleton: Skeleton = COCO_17
+) -> PCK:
     """PCK@threshold of the 12 body keypoints, relative to the torso.
 
     Args:
-        predicted: (N, 17, 2) pixels.
-        truth: (N, 17, 2) pixels.
-        labelled: (N, 17) bool.
+        predicted: (N, K, 2) pixels; what is not finite is wrong.
+        truth: (N, K, 2) pixels.
+        labelled: (N, K) bool.
         threshold: largest error of a correct keypoint, as a share of the torso's length.
+        skeleton: the K keypoints.
 
     People without a measurable torso are left out.
     """
-    torso = torso_length(truth, labelled)
-    counted = labelled[:, PCK_KEYPOINTS] & (torso > 0)[:, None]
-    error = np.linalg.norm(np.asarray(predicted, np.float64) - truth, axis=2)[:, PCK_KEYPOINTS]
-    with np.errstate(invalid="ignore"):
-        correct = (error <= threshold * torso[:, None]) & counted
+    torso, body = torso_length(truth, labelled, skeleton), [skeleton.names.index(name) for name in BODY]
+    counted = labelled[:, body] & (torso > 0)[:, None]
+    error = _distance(predicted, truth)[:, body]
+    return _share(error, threshold * torso, counted, BODY, BODY)
+
+
+def head_segment(head_boxes: Array) -> NDArray[np.float64]:
+    """(N,) head segment lengths of head boxes (N, 4) xyxy: 0.6 of the diagonal, as in MPII's evaluation."""
+    boxes = np.asarray(head_boxes, dtype=np.float64).reshape(-1, 4)
+    return np.asarray(HEAD_SHARE * np.linalg.norm(boxes[:, 2:] - boxes[:, :2], axis=1))
+
+
+def pckh(
+    predicted: Array,
+    truth: Array,
+    labelled: Array,
+    head_boxes: Array,
+    threshold: float = 0.5,
+    *,
+    skeleton: Skeleton = MPII_16,
+) -> PCK:
+    """PCKh@threshold (Andriluka et al., CVPR 2014): PCK relative to the head segment, as MPII is measured.
+
+    Args:
+        predicted: (N, K, 2) pixels; what is not finite is wrong.
+        truth: (N, K, 2) pixels.
+        labelled: (N, K) bool.
+        head_boxes: (N, 4) xyxy, pixels; see :func:`head_segment`. People whose box has no size, or is not finite, are
+            left out.
+        threshold: largest error of a correct keypoint, as a share of the head segment.
+        skeleton: the K keypoints.
+
+    Returns:
+        every keypoint of the skeleton by itself, and the value over all but pelvis and thorax, which MPII's own
+        evaluation leaves out as well.
+    """
+    segment = head_segment(head_boxes)
+    counted = labelled & np.asarray(segment > 0)[:, None]
+    mean = tuple(name for name in skeleton.names if name not in PCKH_LEFT_OUT)
+    return _share(_distance(predicted, truth), threshold * segment, counted, skeleton.names, mean)
+
+
+def keypoint_similarity(
+    predicted: Array, truth: Array, areas: Array, skeleton: Skeleton = COCO_17
+) -> NDArray[np.float64]:
+    """(N, K) each keypoint's part of the OKS with its true place: exp(-d² / (2·area·(2σ)²)), 0 where not finite.
+
+    Args:
+        predicted: (N, K, 2) pixels.
+        truth: (N, K, 2) pixels.
+        areas: (N,) the people's areas, square pixels.
+        skeleton: the K keypoints.
+    """
+    spread = 2 * (np.asarray(areas, np.float64)[:, None] + np.spacing(1)) * (2 * np.array(skeleton.sigmas)) ** 2
+    with np.errstate(over="ignore", under="ignore"):
+        return np.asarray(np.exp(-(_distance(predicted, truth) ** 2) / spread))
+
+
+def _distance(predicted: Array, truth: Array) -> NDArray[np.float64]:
+    """(N, K) pixels; infinite where a prediction is not finite."""
+    predicted = np.asarray(predicted, dtype=np.float64)
+    finite = np.asarray(np.isfinite(predicted).all(axis=2))
+    return np.where(finite, np.linalg.norm(np.where(finite[:, :, None], predicted, 0) - truth, axis=2), np.inf)
+
+
+def _share(error: Array, largest: Array, counted: Array, names: tuple[str, ...], mean_of: tuple[str, ...]) -> PCK:
+    """PCK of errors (N, K) up to ``largest`` (N,), over the ``counted`` (N, K)."""
     with np.errstate(invalid="ignore", divide="ignore"):
+        correct = (error <= largest[:, None]) & counted
         per_keypoint = correct.sum(axis=0) / counted.sum(axis=0)
-        value = float(np.float64(correct.sum()) / counted.sum())
-    return PCK(value, per_keypoint, int(counted.sum()))
+        chosen = [names.index(name) for name in mean_of]
+        value = float(np.float64(correct[:, chosen].sum()) / counted[:, chosen].sum())
+    return PCK(value, per_keypoint, int(counted[:, chosen].sum()), names)
 
 
 def import_pycocotools() -> tuple[Any, Any]:
@@ -80,8 +161,24 @@ def import_pycocotools() -> tuple[Any, Any]:
     return COCO, COCOeval
 
 
+def check_pictures(annotations: dict[str, Any], results: list[dict[str, Any]]) -> None:
+    """Refuse COCO results for pictures that are not in the annotations.
+
+    Raises:
+        InvalidInputError: a result names a picture that the annotations do not have.
+    """
+    known = {image["id"] for image in annotations["images"]}
+    unknown = [result["image_id"] for result in results if result["image_id"] not in known]
+    if unknown:
+        raise InvalidInputError(f"results name pictures the annotations do not have, image_id {unknown[:5]}")
+
+
 def coco_average_precision(
-    annotations: dict[str, Any], results: list[dict[str, Any]], image_ids: list[int] | None = None
+    annotations: dict[str, Any],
+    results: list[dict[str, Any]],
+    image_ids: list[int] | None = None,
+    *,
+    sigmas: Sequence[float] = COCO_17.sigmas,
 ) -> dict[str, float]:
     """OKS AP and AR as pycocotools summarises them.
 
@@ -89,6 +186,7 @@ def coco_average_precision(
         annotations: a parsed COCO keypoint file.
         results: COCO results (``image_id``, ``category_id``, ``keypoints``, ``score``).
         image_ids: the pictures to count; all of the file's when omitted.
+        sigmas: of the file's keypoints.
 
     Returns:
         the ten figures of :data:`COCO_STATS`, 0 to 1; -1 where undefined, as in pycocotools.
@@ -98,10 +196,7 @@ def coco_average_precision(
         InvalidInputError: a result names a picture that the annotations do not have.
     """
     COCO, COCOeval = import_pycocotools()
-    known = {image["id"] for image in annotations["images"]}
-    unknown = sorted({result["image_id"] for result in results} - known)
-    if unknown:
-        raise InvalidInputError(f"results name pictures the annotations do not have, image_id {unknown[:5]}")
+    check_pictures(annotations, results)
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
         truth = COCO()
         # Copies: pycocotools writes into what it is given.
@@ -109,6 +204,7 @@ def coco_average_precision(
         truth.createIndex()
         found = truth.loadRes([dict(result) for result in results]) if results else COCO()  # loadRes fails on none
         evaluation = COCOeval(truth, found, iouType="keypoints")
+        evaluation.params.kpt_oks_sigmas = np.array(sigmas)
         if image_ids is not None:
             evaluation.params.imgIds = image_ids
         evaluation.evaluate()

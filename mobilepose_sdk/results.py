@@ -7,12 +7,13 @@ import json
 import math
 import operator
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mobilepose_sdk.conversion import conversion
 from mobilepose_sdk.drawing import draw_poses
 from mobilepose_sdk.errors import InvalidIndexError, InvalidInputError, InvalidTypeError, MissingDependencyError
 from mobilepose_sdk.skeleton import COCO_17, Skeleton
@@ -91,6 +92,19 @@ class PoseResult:
         width, height = self.image_size
         return f"PoseResult({people}, {self.skeleton.name}, {width}×{height}, scores [{scores}]{tracks})"
 
+    def to_skeleton(self, skeleton: str | Skeleton) -> PoseResult:
+        """The same people with another layout's keypoints, as ``"mpii-16"``, ``"crowdpose-14"`` or ``"lsp-14"``.
+
+        A keypoint that this layout lacks is the middle of two others, with the lower score, or unknown: NaN with score
+        0. Which is which is in :mod:`mobilepose_sdk.conversion`. Boxes and people's scores stay.
+
+        Raises:
+            InvalidInputError: no skeleton of that name.
+        """
+        to = conversion(self.skeleton, skeleton)
+        keypoints, keypoint_scores = to(self.keypoints, self.keypoint_scores)
+        return replace(self, keypoints=keypoints, keypoint_scores=keypoint_scores, skeleton=to.target)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain Python values, ready for JSON.
 
@@ -148,7 +162,7 @@ class PoseResult:
         """A ``supervision.KeyPoints`` for that library's annotators.
 
         Scores of keypoints and people go where the installed version keeps them; ``class_id`` is 0, and track ids are
-        ``data["tracker_id"]``.
+        ``data["tracker_id"]``. A keypoint that is not finite becomes (0, 0), supervision's word for missing.
 
         Raises:
             MissingDependencyError: supervision is not installed.
@@ -159,7 +173,8 @@ class PoseResult:
         accepted = {field.name for field in fields(key_points)}
         # Renamed in supervision 0.29.
         scores = "keypoint_confidence" if "keypoint_confidence" in accepted else "confidence"
-        values: dict[str, Any] = {"xy": self.keypoints.copy(), scores: self.keypoint_scores.copy()}
+        xy = np.where(np.isfinite(self.keypoints).all(axis=2, keepdims=True), self.keypoints, np.float32(0))
+        values: dict[str, Any] = {"xy": xy, scores: self.keypoint_scores.copy()}
         values["class_id"] = np.zeros(len(self), dtype=np.int64)
         if "detection_confidence" in accepted:
             values["detection_confidence"] = self.scores.copy()
@@ -222,13 +237,16 @@ def _checked_size(size: Any) -> tuple[int, int]:
 
 def _frozen(name: str, values: Any, shape: tuple[int | None, ...], dtype: type[np.generic]) -> Array:
     """A read-only copy of ``values`` as ``dtype``; None in ``shape`` stands for any length."""
-    wanted = str(tuple("N" if side is None else side for side in shape)).replace("'", "")
     try:
         array = np.asarray(values)
     except ValueError as error:
-        raise InvalidInputError(f"{name} must be an array {wanted}: {error}") from None
+        raise InvalidInputError(f"{name} must be an array {_written(shape)}: {error}") from None
     if array.ndim != len(shape) or any(side not in (None, got) for side, got in zip(shape, array.shape, strict=True)):
-        raise InvalidInputError(f"{name} must be {wanted}, got {array.shape}")
+        raise InvalidInputError(f"{name} must be {_written(shape)}, got {array.shape}")
+    if array.dtype == dtype:
+        array = np.array(array)
+        array.flags.writeable = False
+        return array
     # An empty list is a float array to NumPy; nothing is lost by taking it for integers.
     kinds = "iuf" if np.issubdtype(dtype, np.floating) or array.size == 0 else "iu"
     if array.dtype.kind not in kinds:
@@ -237,6 +255,10 @@ def _frozen(name: str, values: Any, shape: tuple[int | None, ...], dtype: type[n
         array = array.astype(dtype)
     array.flags.writeable = False
     return array
+
+
+def _written(shape: tuple[int | None, ...]) -> str:
+    return str(tuple("N" if side is None else side for side in shape)).replace("'", "")
 
 
 def _people(index: Any, n: int) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import math
 import sys
@@ -11,14 +13,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from fakes import FakePose, paint_person, write_model
+from fakes import FakePose, FakeRuntime, make_card, paint_person, peaks, write_model
 
 from mobilepose_sdk import PoseEstimator, runtimes
+from mobilepose_sdk.coco_files import read_annotations, read_poses
 from mobilepose_sdk.errors import InvalidInputError, MissingDependencyError, SourceNotFoundError
-from mobilepose_sdk.evaluation import evaluate_detector, evaluate_poses, read_annotations
+from mobilepose_sdk.evaluation import evaluate_detector, evaluate_poses, evaluate_results
 from mobilepose_sdk.metrics import COCO_STATS
 from mobilepose_sdk.results import PoseResult
-from mobilepose_sdk.skeleton import COCO_17
+from mobilepose_sdk.skeleton import COCO_17, CROWDPOSE_14, LSP_14, MPII_16
 
 WIDTH, HEIGHT = 320, 240
 BOXES = np.array([[30, 20, 90, 130], [180, 60, 280, 220]], dtype=np.float32)
@@ -68,6 +71,8 @@ def dataset(folder: Path, **changes) -> Path:
 
 class Knowing:
     """An estimator that answers every box, or what it ``sees`` in a picture, with the annotated pose, moved."""
+
+    card = make_card()
 
     def __init__(self, sees=None, moved: float = 0.0) -> None:
         self.sees, self.moved = sees or {}, moved
@@ -203,6 +208,264 @@ def test_a_real_estimator_is_measured_from_picture_files(tmp_path, monkeypatch):
             assert evaluate(file, estimator, boxes=boxes).figures["street"]["PCK@0.2"] == 1
 
 
+# Against pycocotools, on files
+
+
+def scattered(folder: Path, skeleton=COCO_17, pictures: int = 5) -> tuple[Path, Path]:
+    """An annotation file of people of all sizes, and a results file of mixed quality, some of it wrong or missing."""
+    rng, k = np.random.default_rng(7), len(skeleton)
+    people, results = [], []
+    for image_id in range(1, pictures + 1):
+        for _ in range(4):
+            box = np.concatenate([low := rng.uniform(0, 300, 2), low + rng.uniform(20, 250, 2)])
+            points = np.column_stack([rng.uniform(box[:2], box[2:], (k, 2)), rng.integers(0, 3, k)])
+            changes = {"keypoints": points.ravel().tolist(), "num_keypoints": int((points[:, 2] > 0).sum())}
+            people.append(entry(len(people) + 1, image_id, box, **changes))
+            for _ in range(rng.integers(0, 3)):
+                found = points + [[*rng.normal(0, 8 * rng.random(), 2), 0]]
+                results.append(
+                    {"image_id": image_id, "category_id": 1, "keypoints": found.ravel().tolist(), "score": rng.random()}
+                )
+    images = [{"id": i, "file_name": f"{i}.png", "width": 640, "height": 480} for i in range(1, pictures + 1)]
+    categories = [{"id": 1, "name": "person", "keypoints": list(skeleton.names)}]
+    content = {"images": images, "annotations": people, "categories": categories}
+    (folder / "truth.json").write_text(json.dumps(content), encoding="utf-8")
+    (folder / "found.json").write_text(json.dumps(results), encoding="utf-8")
+    return folder / "truth.json", folder / "found.json"
+
+
+def summary(truth: Path, found: Path, sigmas=COCO_17.sigmas) -> np.ndarray:
+    """pycocotools' ten figures of two files, as its own documentation has them made."""
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    with contextlib.redirect_stdout(io.StringIO()):
+        annotations = COCO(str(truth))
+        evaluation = COCOeval(annotations, annotations.loadRes(str(found)), "keypoints")
+        evaluation.params.kpt_oks_sigmas = np.array(sigmas)
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    return evaluation.stats
+
+
+@pytest.mark.parametrize("skeleton", [COCO_17, CROWDPOSE_14, LSP_14, MPII_16], ids=lambda skeleton: skeleton.name)
+def test_a_results_files_ten_figures_are_pycocotools_own(tmp_path, skeleton):
+    truth, found = scattered(tmp_path, skeleton)
+    if skeleton is CROWDPOSE_14:  # measured by 0.53 of the box
+        content = json.loads(truth.read_text())
+        for person in content["annotations"]:
+            person["area"] = 0.53 * person["bbox"][2] * person["bbox"][3]
+        truth.write_text(json.dumps(content))
+    figures = evaluate_results(found, truth).figures["all"]
+    stats = summary(truth, found, skeleton.sigmas)
+    for name, expected in zip(COCO_STATS, stats):
+        assert figures[name] == pytest.approx(expected, abs=1e-9), name
+    assert 0.1 < figures["AP"] < 0.9
+    assert len(set(stats)) == 10
+
+
+def test_boxes_in_a_results_file_set_the_sizes_as_in_pycocotools(tmp_path):
+    truth, found = scattered(tmp_path)
+    results = json.loads(found.read_text())
+    found.write_text(json.dumps([{**result, "bbox": [0, 0, 40, 40]} for result in results]))
+    figures = evaluate_results(found, truth).figures["all"]
+    np.testing.assert_allclose([figures[name] for name in COCO_STATS], summary(truth, found), atol=1e-9)
+
+
+def test_what_an_estimator_found_can_be_measured_again(file, tmp_path):
+    """The written results alone give every figure, and pycocotools reads them as they are."""
+    first = evaluate(file, Knowing(SEES_ALL, moved=4.0), boxes="detected")
+    (tmp_path / "results.json").write_text(json.dumps(first.results))
+    again = evaluate_results(tmp_path / "results.json", file)
+    assert again.figures == first.figures
+    assert json.dumps(again.keypoints) == json.dumps(first.keypoints)  # NaN is like NaN there
+    assert 0 < first.figures["all"]["AP"] < 1
+    ten = [first.figures["all"][name] for name in COCO_STATS]
+    np.testing.assert_allclose(ten, summary(file, tmp_path / "results.json"), atol=1e-9)
+
+
+def test_results_without_boxes_are_matched_by_the_extent_of_their_keypoints(file, tmp_path):
+    results = evaluate(file, Knowing(SEES_ALL), boxes="detected").results
+    bare = [{name: value for name, value in result.items() if name != "bbox"} for result in results]
+    (tmp_path / "results.json").write_text(json.dumps(bare))
+    assert evaluate_results(tmp_path / "results.json", file).figures["all"]["PCK@0.2"] == 1
+
+
+def test_no_results_at_all_score_0(file, tmp_path):
+    (tmp_path / "results.json").write_text("[]")
+    figures = evaluate_results(tmp_path / "results.json", file).figures["all"]
+    assert (figures["AP"], figures["PCK@0.2"], figures["pictures"]) == (0, 0, 3)
+
+
+RESULT = {"image_id": 10, "category_id": 1, "keypoints": [1.0] * 51, "score": 0.5}
+BROKEN_RESULTS = {
+    "no JSON": ("{", "not a JSON file"),
+    "an object": ({"annotations": []}, "must be a list of objects"),
+    "numbers": ([1, 2], "must be a list of objects"),
+    "no score": ([{k: v for k, v in RESULT.items() if k != "score"}], "result 0 lacks score"),
+    "14 keypoints": ([{**RESULT, "keypoints": [1] * 42}], "result 0 has keypoints.*accepted: 51 numbers.*coco-17"),
+    "a null": ([{**RESULT, "keypoints": [None] * 51}], "result 0 has keypoints"),
+    "a word for a score": ([{**RESULT, "score": "high"}], "score 'high'"),
+    "some boxes": ([{**RESULT, "bbox": [0, 0, 5, 5]}, RESULT], "result 1: either all results have a bbox"),
+    "another picture": ([{**RESULT, "image_id": 99}], r"image_id \[99\]"),
+}
+
+
+@pytest.mark.parametrize(("content", "message"), BROKEN_RESULTS.values(), ids=BROKEN_RESULTS)
+def test_what_is_no_results_file_is_refused(file, tmp_path, content, message):
+    (tmp_path / "results.json").write_text(content if isinstance(content, str) else json.dumps(content))
+    with pytest.raises(InvalidInputError, match=message):
+        evaluate_results(tmp_path / "results.json", file)
+
+
+def test_a_missing_results_file_is_named(file, tmp_path):
+    with pytest.raises(SourceNotFoundError, match=r"no results file .*none\.json"):
+        evaluate_results(tmp_path / "none.json", file)
+
+
+# By keypoint
+
+
+def test_every_keypoint_has_its_row(file):
+    class LameWrist(Knowing):
+        """Its right wrists are far away."""
+
+        def _result(self, boxes):
+            result = super()._result(boxes)
+            keypoints = result.keypoints.copy()
+            keypoints[:, COCO_17.names.index("right_wrist")] += 500
+            return replace(result, keypoints=keypoints)
+
+    keypoints = evaluate(file, LameWrist(SEES_ALL), boxes="detected").keypoints
+    assert list(keypoints) == ["all", "beach", "street"]
+    rows = keypoints["all"]
+    assert tuple(rows) == COCO_17.names
+    assert rows["left_wrist"] == {"labelled": 3, "PCK@0.2": 1, "OKS": pytest.approx(1)}
+    assert rows["right_wrist"] == {"labelled": 3, "PCK@0.2": 0, "OKS": pytest.approx(0, abs=1e-9)}
+    assert math.isnan(rows["nose"]["PCK@0.2"])
+    assert keypoints["street"]["left_wrist"]["labelled"] == 1
+
+
+def test_a_missed_persons_keypoints_have_no_similarity(file):
+    rows = evaluate(file, Knowing({"10.png": BOXES}), boxes="detected").keypoints["all"]
+    assert rows["nose"] == {"labelled": 3, "PCK@0.2": pytest.approx(np.nan, nan_ok=True), "OKS": pytest.approx(2 / 3)}
+
+
+def test_the_mean_of_the_keypoints_similarities_is_the_oks(tmp_path):
+    """For one person all of whose keypoints are labelled."""
+    file = dataset(tmp_path, annotations=[entry(1, 10, BOXES[0])])
+    evaluation = evaluate(file, Knowing(moved=3.0))
+    mean = np.mean([row["OKS"] for row in evaluation.keypoints["all"].values()])
+    spread = 2 * 6600 * (2 * np.array(COCO_17.sigmas)) ** 2
+    assert mean == pytest.approx(np.exp(-18 / spread).mean(), abs=1e-4)  # results are rounded
+
+
+# Other skeletons
+
+
+def sixteen(box) -> np.ndarray:
+    """(16, 2): the fake person of :func:`layout`, in MPII's order; the neck and the top of the head anywhere."""
+    result = Knowing()._result(np.array([box])).to_skeleton(MPII_16)
+    return np.nan_to_num(result.keypoints[0], nan=float(box[0]))
+
+
+def mpii(folder: Path, names=MPII_16.names, **changes) -> Path:
+    people = []
+    for number, (image_id, box) in enumerate([(10, BOXES[0]), (20, BOXES[1])], 1):
+        points = np.column_stack([sixteen(box), np.full(16, 2)]).ravel().tolist()
+        people.append(entry(number, image_id, box, keypoints=points, num_keypoints=16, **changes))
+    return dataset(folder, annotations=people, categories=[{"id": 1, "name": "person", "keypoints": list(names)}])
+
+
+def test_poses_are_converted_to_the_files_skeleton(tmp_path):
+    evaluation = evaluate(mpii(tmp_path), Knowing())
+    rows = evaluation.keypoints["all"]
+    assert tuple(rows) == MPII_16.names
+    assert evaluation.unknown == ("upper_neck", "head_top")
+    assert evaluation.figures["all"]["PCK@0.2"] == 1
+    expected = {name: float(name not in evaluation.unknown) for name in MPII_16.names}
+    assert {name: row["OKS"] for name, row in rows.items()} == pytest.approx(expected, abs=1e-3)
+    assert all(len(result["keypoints"]) == 48 for result in evaluation.results)
+
+
+def test_with_head_boxes_there_is_pckh(tmp_path):
+    """A head of 30×40 pixels: 15 pixels are right, 16 are wrong."""
+    file = mpii(tmp_path, bbox_head=[0, 0, 30, 40])
+    for moved, share in ((15 / np.sqrt(2) - 1e-3, 12 / 14), (16 / np.sqrt(2), 0)):
+        evaluation = evaluate(file, Knowing(moved=moved))
+        assert evaluation.figures["all"]["PCKh@0.5"] == pytest.approx(share)
+        assert evaluation.keypoints["all"]["pelvis"]["PCKh@0.5"] == (share > 0)
+        assert evaluation.keypoints["all"]["head_top"]["PCKh@0.5"] == 0
+
+
+def test_without_head_boxes_there_is_no_pckh(file):
+    evaluation = evaluate(file, Knowing())
+    assert "PCKh@0.5" not in evaluation.figures["all"]
+    assert "PCKh@0.5" not in evaluation.keypoints["all"]["nose"]
+
+
+def test_a_person_without_a_head_box_is_left_out_of_pckh(tmp_path):
+    file = mpii(tmp_path, bbox_head=[0, 0, 30, 40])
+    content = json.loads(file.read_text())
+    del content["annotations"][1]["bbox_head"]
+    file.write_text(json.dumps(content))
+    figures = evaluate(file, Knowing({"10.png": BOXES[:1]}), boxes="detected").figures
+    assert figures["all"]["PCKh@0.5"] == pytest.approx(12 / 14)
+    assert math.isnan(figures["street"]["PCKh@0.5"])
+
+
+@pytest.mark.parametrize("skeleton", [CROWDPOSE_14, LSP_14, MPII_16], ids=lambda skeleton: skeleton.name)
+def test_a_files_skeleton_is_the_one_it_names(tmp_path, skeleton):
+    assert read_poses(scattered(tmp_path, skeleton)[0]).skeleton is skeleton
+
+
+def test_16_keypoints_without_names_are_mpiis(tmp_path):
+    assert read_poses(mpii(tmp_path, names=())).skeleton is MPII_16
+
+
+def test_crowdpose_has_no_areas_of_its_own(tmp_path):
+    truth, _ = scattered(tmp_path, CROWDPOSE_14)
+    content = json.loads(truth.read_text())
+    for person in content["annotations"]:
+        del person["area"]
+    truth.write_text(json.dumps(content))
+    people = read_poses(truth).content["annotations"]
+    assert all(person["area"] == pytest.approx(0.53 * person["bbox"][2] * person["bbox"][3]) for person in people)
+
+
+def test_a_model_of_another_skeleton_is_measured(tmp_path, monkeypatch):
+    """A network of 16 heatmaps, whose every keypoint is in the middle of the crop."""
+    runtime = FakeRuntime(peaks(np.tile([12.0, 16.0], (16, 1)), (24, 32)))
+    monkeypatch.setattr(runtimes, "load", lambda *_: runtime)
+    middle = np.tile([[*(BOXES[1][:2] + BOXES[1][2:]) / 2, 2]], (16, 1))
+    people = [entry(1, 20, BOXES[1], keypoints=middle.ravel().tolist(), num_keypoints=16, bbox_head=[0, 0, 30, 40])]
+    file = dataset(tmp_path, annotations=people)
+    with PoseEstimator(write_model(tmp_path / "model", skeleton="mpii-16"), detector=None) as estimator:
+        assert estimator(tmp_path / "images" / "20.png", BOXES).skeleton is MPII_16
+        evaluation = evaluate(file, estimator)
+    assert evaluation.unknown == ()
+    assert evaluation.figures["all"]["PCKh@0.5"] == 1
+    assert evaluation.figures["all"]["AP"] == pytest.approx(1)
+
+
+# Bottom-up models
+
+
+class Seeing(Knowing):
+    """A bottom-up model: boxes are an error."""
+
+    card = make_card(approach="bottom-up")
+
+    def batch(self, images, boxes=None):
+        assert boxes is None
+        return super().batch(images)
+
+
+def test_a_bottom_up_model_finds_people_by_itself_in_all_pictures(file):
+    assert evaluate(file, Seeing(SEES_ALL)).figures == evaluate(file, Knowing(SEES_ALL), boxes="detected").figures
+
+
 # Files that are none
 
 WITHOUT_PEOPLE = {"annotations": []}
@@ -215,7 +478,11 @@ BROKEN = {
     ),
     "14 keypoints": (
         {"annotations": [entry(5, 10, BOXES[0], keypoints=[1] * 42)]},
-        "annotation 5 has 42.*accepted: 51",
+        r"people of 42 keypoint numbers.*coco-17 \(17\); crowdpose-14 \(14\); lsp-14 \(14\).*named in categories",
+    ),
+    "5 keypoints": (
+        {"annotations": [entry(5, 10, BOXES[0]), entry(6, 10, BOXES[0], keypoints=[1] * 15)]},
+        "annotation 6 has 15.*accepted: 51.*coco-17",
     ),
 }
 

@@ -92,7 +92,7 @@ def test_any_beta_on_any_finite_map_is_finite(beta):
         np.testing.assert_array_equal(xy[0, 0], [0, 0])
 
 
-@pytest.mark.parametrize("beta", [-1, math.nan, math.inf])
+@pytest.mark.parametrize("beta", [-1, math.nan, math.inf, "160"])
 def test_beta_out_of_range(beta):
     with pytest.raises(InvalidInputError, match="beta"):
         decode(np.zeros((1, 1, 4, 4)), beta=beta)
@@ -181,7 +181,8 @@ def test_blur_joins_a_split_peak():
     np.testing.assert_allclose(scores, 1, rtol=1e-6)
 
 
-@pytest.mark.parametrize("sigma", [0, -1, math.nan, math.inf])
+@pytest.mark.parametrize("sigma", [0, -1, 32.01, 1e9, math.nan, math.inf, "1", [1.0]])
 def test_blur_out_of_range(sigma):
-    with pytest.raises(InvalidInputError, match="blur"):
+    """A kernel of 1e9 pixels would take all memory."""
+    with pytest.raises(InvalidInputError, match="blur must be a standard deviation above 0 and at most 32"):
         decode(np.zeros((1, 1, 4, 4)), blur=sigma)

@@ -13,7 +13,16 @@ from hypothesis import strategies as st
 
 from mobilepose_sdk.detection_metrics import PicturePeople, detection_curve, split_people
 from mobilepose_sdk.errors import InvalidInputError
-from mobilepose_sdk.metrics import COCO_STATS, coco_average_precision, pck, torso_length
+from mobilepose_sdk.metrics import (
+    COCO_STATS,
+    coco_average_precision,
+    head_segment,
+    keypoint_similarity,
+    pck,
+    pckh,
+    torso_length,
+)
+from mobilepose_sdk.skeleton import COCO_17, LSP_14, MPII_16, SKELETONS
 
 L_SHOULDER, R_SHOULDER, L_HIP, R_HIP, NOSE, L_WRIST = 5, 6, 11, 12, 0, 9
 
@@ -104,6 +113,111 @@ def test_pck_of_nobody_is_not_a_number():
     assert answer.count == 0
 
 
+@pytest.mark.parametrize("skeleton", SKELETONS.values(), ids=SKELETONS)
+def test_pck_is_the_same_in_every_layout(skeleton):
+    predicted = person()
+    predicted[0, L_WRIST] += [10.01, 0]
+    predicted[0, L_HIP] += 30
+    source = {name: index for index, name in enumerate(COCO_17.names)}
+    order = [source.get(name, 0) for name in skeleton.names]
+    labelled = np.ones((1, len(skeleton)), bool)
+    answer = pck(predicted[:, order], person()[:, order], labelled, skeleton=skeleton)
+    assert answer.value == pytest.approx(10 / 12)
+    assert (answer.of("left_wrist"), answer.of("left_hip"), answer.of("right_wrist")) == (0, 0, 1)
+    assert np.isnan(answer.of("nose"))
+
+
+# PCKh
+
+HEAD = np.array([[10, 10, 40, 50]])  # 30×40: a diagonal of 50, so a head segment of 30
+SIXTEEN = np.ones((1, 16), dtype=bool)
+
+
+def test_the_head_segment_is_six_tenths_of_the_head_boxs_diagonal():
+    assert head_segment(HEAD).tolist() == [30]
+
+
+def test_a_keypoint_is_correct_up_to_half_the_head_segment():
+    predicted = np.zeros((1, 16, 2))
+    predicted[0, 0] = [15, 0]  # exactly half of 30
+    predicted[0, 1] = [0, 15.01]
+    predicted[0, 2] = [9, 12]
+    answer = pckh(predicted, np.zeros((1, 16, 2)), SIXTEEN, HEAD)
+    assert (answer.of("right_ankle"), answer.of("right_knee"), answer.of("right_hip")) == (1, 0, 1)
+    assert answer.value == pytest.approx(13 / 14)
+    assert pckh(predicted, np.zeros((1, 16, 2)), SIXTEEN, HEAD, threshold=0.51).value == 1
+
+
+@pytest.mark.parametrize("name", ["pelvis", "thorax"])
+def test_pelvis_and_thorax_have_their_own_figure_but_no_part_in_the_mean(name):
+    predicted = np.zeros((1, 16, 2))
+    predicted[0, MPII_16.names.index(name)] = 1000
+    answer = pckh(predicted, np.zeros((1, 16, 2)), SIXTEEN, HEAD)
+    assert (answer.of(name), answer.value, answer.count) == (0, 1, 14)
+
+
+def test_pckh_is_a_share_of_keypoints_not_of_people():
+    """One with 14 right ones, and one with a single label, wrong; each by the size of their own head."""
+    labelled = np.repeat(SIXTEEN, 2, axis=0)
+    labelled[1, 1:] = False
+    predicted = np.full((2, 16, 2), 10.0)  # 14.1 pixels away
+    answer = pckh(predicted, np.zeros((2, 16, 2)), labelled, np.concatenate([HEAD, [[0, 0, 10, 10]]]))
+    assert (answer.value, answer.count) == (pytest.approx(14 / 15), 15)
+    assert (answer.of("right_ankle"), answer.of("left_ankle")) == (0.5, 1)
+
+
+@pytest.mark.parametrize("head", [[7, 7, 7, 7], [np.nan] * 4], ids=["of no size", "unknown"])
+def test_people_without_a_head_box_are_not_counted(head):
+    truth = np.zeros((2, 16, 2))
+    predicted = truth.copy()
+    predicted[1] = 1000
+    answer = pckh(predicted, truth, np.repeat(SIXTEEN, 2, axis=0), np.concatenate([HEAD, [head]]))
+    assert (answer.value, answer.count) == (1, 14)
+
+
+def test_unknown_keypoints_are_wrong_and_unlabelled_ones_are_not_counted():
+    labelled = SIXTEEN.copy()
+    labelled[0, 0] = False
+    predicted = np.zeros((1, 16, 2))
+    predicted[0, [0, 9]] = np.nan
+    answer = pckh(predicted, np.zeros((1, 16, 2)), labelled, HEAD)
+    assert np.isnan(answer.of("right_ankle"))
+    assert answer.of("head_top") == 0
+    assert answer.value == pytest.approx(12 / 13)
+
+
+def test_pckh_is_that_of_mpiis_evaluation_code():
+    """The published steps, for 40 people: errors over 0.6 of the head diagonal, weighted by labels, but for 6 and 7."""
+    rng = np.random.default_rng(0)
+    truth, labelled = rng.uniform(0, 300, (40, 16, 2)), rng.random((40, 16)) < 0.8
+    predicted = truth + rng.normal(0, 15, truth.shape)
+    heads = np.concatenate([np.zeros((40, 2)), rng.uniform(20, 60, (40, 2))], axis=1)
+    scaled = (
+        np.linalg.norm(predicted - truth, axis=2) / (0.6 * np.linalg.norm(heads[:, 2:] - heads[:, :2], axis=1))[:, None]
+    )
+    count = labelled.sum(axis=0)
+    share = ((scaled <= 0.5) & labelled).sum(axis=0) / count
+    kept = [index for index in range(16) if index not in (6, 7)]
+    answer = pckh(predicted, truth, labelled, heads)
+    np.testing.assert_allclose(answer.per_keypoint, share)
+    assert answer.value == pytest.approx((share[kept] * count[kept] / count[kept].sum()).sum())
+    assert 0.2 < answer.value < 0.8
+
+
+# Similarity of one keypoint
+
+
+def test_a_keypoints_similarity_falls_with_its_distance():
+    """exp(-d²/(2·area·(2σ)²)): e^-1/2 where d = 2σ·√area."""
+    truth = np.zeros((1, 17, 2))
+    predicted = truth.copy()
+    predicted[0, L_HIP] = [2 * 0.107 * 50, 0]
+    predicted[0, NOSE] = np.nan
+    similarity = keypoint_similarity(predicted, truth, np.array([2500.0]))
+    assert similarity[0, L_HIP] == pytest.approx(np.exp(-0.5))
+    assert (similarity[0, NOSE], similarity[0, L_WRIST]) == (0, 1)
+
+
 # Average precision
 
 
@@ -143,7 +257,7 @@ def coco(seed: int = 0, pictures: int = 6, noise: float = 6.0):
     return {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "person"}]}, results
 
 
-def pycocotools_stats(annotations, results, image_ids=None):
+def pycocotools_stats(annotations, results, image_ids=None, sigmas=COCO_17.sigmas):
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
@@ -154,6 +268,7 @@ def pycocotools_stats(annotations, results, image_ids=None):
         evaluation = COCOeval(truth, truth.loadRes(copy.deepcopy(results)), iouType="keypoints")
         if image_ids is not None:
             evaluation.params.imgIds = image_ids
+        evaluation.params.kpt_oks_sigmas = np.array(sigmas)
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
@@ -168,6 +283,16 @@ def test_average_precision_is_pycocotools(seed, image_ids):
     figures = coco_average_precision(annotations, results, image_ids)
     assert tuple(figures) == COCO_STATS
     np.testing.assert_allclose(list(figures.values()), pycocotools_stats(annotations, results, image_ids), atol=1e-9)
+
+
+def test_average_precision_of_another_skeleton_has_its_sigmas():
+    annotations, results = coco()
+    for entry in (*annotations["annotations"], *results):
+        entry["keypoints"] = entry["keypoints"][: 3 * 14]
+    figures = coco_average_precision(annotations, results, sigmas=LSP_14.sigmas)
+    stats = pycocotools_stats(annotations, results, sigmas=LSP_14.sigmas)
+    np.testing.assert_allclose(list(figures.values()), stats, atol=1e-9)
+    assert figures["AP"] != coco_average_precision(annotations, results, sigmas=[0.01] * 14)["AP"]
 
 
 def perfect(annotations):

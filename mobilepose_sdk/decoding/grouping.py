@@ -164,7 +164,7 @@ def _assign(tags: Array, values: Array, people: list[_Person], tag_threshold: fl
     try:
         from scipy.optimize import linear_sum_assignment  # type: ignore[import-untyped,unused-ignore]
     except ImportError as error:
-        raise MissingDependencyError("grouping people needs SciPy: pip install scipy") from error
+        raise MissingDependencyError("bottom-up models need SciPy: pip install 'mobilepose-sdk[bottom-up]'") from error
     offset = tags.astype(np.float64)[:, None] - np.array([person.tag() for person in people])
     distance = np.linalg.norm(offset, axis=2)
     cost = np.round(distance) * 100 - values[:, None]

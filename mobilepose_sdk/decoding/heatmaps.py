@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
+from numbers import Real
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -14,6 +15,8 @@ from mobilepose_sdk.errors import InvalidInputError
 Array = NDArray[Any]
 Method = Literal["soft-argmax", "quarter-offset"]
 METHODS: tuple[Method, ...] = get_args(Method)
+LARGEST_BLUR = 32.0
+"""Heatmap pixels; a wider Gaussian leaves nothing of a heatmap's shape."""
 
 
 def decode(
@@ -27,7 +30,8 @@ def decode(
             softmax(β·H), scored by the heatmap at the rounded position. ``"quarter-offset"`` is the maximum, moved a
             quarter pixel towards its higher neighbour on each axis, scored by the maximum.
         beta: sharpness of the soft-argmax; LPN uses 160.
-        blur: standard deviation, in heatmap pixels, of a Gaussian applied first (SLBNet §3.3); none when omitted.
+        blur: standard deviation, in heatmap pixels, of a Gaussian applied first (SLBNet §IV-A), at most
+            :data:`LARGEST_BLUR`; none when omitted.
 
     Returns:
         xy (N, K, 2) float32 in heatmap pixels and scores (N, K) float32. Positions are never clipped or zeroed.
@@ -53,7 +57,7 @@ def decode(
 
 
 def _soft_argmax(heatmaps: Array, peak: Array, beta: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    if not (math.isfinite(beta) and beta >= 0):
+    if not (isinstance(beta, Real) and math.isfinite(beta) and beta >= 0):
         raise InvalidInputError(f"beta must be a finite number of at least 0, got {beta!r}")
     n, k, height, width = heatmaps.shape
     # As float32 a huge beta is infinite; times a difference of 0 that is NaN, as 0 is times an infinite difference.
@@ -97,10 +101,12 @@ def gaussian_blur(heatmaps: Array, sigma: float) -> NDArray[np.float32]:
     Each map with a positive maximum, before and after, keeps its own, so scores stay comparable.
 
     Raises:
-        InvalidInputError: ``sigma`` is not a finite number above 0.
+        InvalidInputError: ``sigma`` is not a number above 0 and at most :data:`LARGEST_BLUR`.
     """
-    if not (math.isfinite(sigma) and sigma > 0):
-        raise InvalidInputError(f"blur must be a finite standard deviation above 0, got {sigma!r}")
+    if not (isinstance(sigma, Real) and 0 < sigma <= LARGEST_BLUR):
+        raise InvalidInputError(
+            f"blur must be a standard deviation above 0 and at most {LARGEST_BLUR:g} heatmap pixels, got {sigma!r}"
+        )
     height, width = heatmaps.shape[-2:]
     blurred = _blur_matrix(height, sigma) @ heatmaps @ _blur_matrix(width, sigma).T
     before, after = heatmaps.max(axis=(-2, -1), keepdims=True), blurred.max(axis=(-2, -1), keepdims=True)

@@ -7,6 +7,7 @@ as much; their poses do not. So poses are compared by object keypoint similarity
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -21,6 +22,9 @@ METHODS: tuple[Method, ...] = get_args(Method)
 
 KEYPOINT_THRESHOLD = 0.1
 """A keypoint counts when its score is above this (MobilePoseNet, Algorithm 1, line 1)."""
+
+CACHED = 1 << 13
+"""Numbers per array that are worked on at a time."""
 
 
 def oks_nms(
@@ -75,7 +79,7 @@ def oks_nms(
     keypoint_scores = np.asarray(keypoint_scores, dtype=np.float32)
     confidence = _confidence(keypoint_scores, scores)
     rank = _rank(confidence, areas, keypoints, keypoint_scores)
-    decay, kept = _SUPPRESS[method](oks[rank[:, None], rank], confidence[rank], threshold)
+    decay, kept = _SUPPRESS[method](oks.take(rank, 0).take(rank, 1), confidence[rank], threshold)
     # The minimum keeps a score that is already negative from rising towards 0.
     rescored = np.minimum(scores[rank] * decay, scores[rank])
     order, rescored = rank[kept], rescored[kept]
@@ -126,20 +130,23 @@ def oks_matrix(
     side = np.sqrt(areas)
     # Poses without an area are alike only where they coincide: a tiny scale says so without dividing by zero.
     scale = np.maximum(side[:, None] * side, np.finfo(np.float32).tiny)
+    weights, total = visible.astype(np.float32), np.zeros((n, n), np.float32)
     with np.errstate(over="ignore", under="ignore"):
         x, y = np.ascontiguousarray((keypoints / spread[:, None]).transpose(2, 1, 0))
-        # In place: fresh memory costs more than the arithmetic.
-        similarity = x[:, :, None] - x[:, None]
-        similarity *= similarity
-        vertical = y[:, :, None] - y[:, None]
-        vertical *= vertical
-        similarity += vertical
-        similarity /= -scale
-        np.exp(similarity, out=similarity)
-    shown = visible.T
-    similarity *= shown[:, :, None] & shown[:, None]
-    weights = visible.astype(np.float32)
-    return np.asarray(np.add.reduce(similarity, axis=0) / np.maximum(weights @ weights.T, 1), dtype=np.float32)
+        # As many keypoints at a time as stay in the cache, and in place: memory costs more than the arithmetic.
+        step = max(1, CACHED // max(n * n, 1))
+        for first in range(0, k, step):
+            part = slice(first, first + step)
+            similarity = x[part, :, None] - x[part, None]
+            similarity *= similarity
+            vertical = y[part, :, None] - y[part, None]
+            vertical *= vertical
+            similarity += vertical
+            similarity /= -scale
+            np.exp(similarity, out=similarity)
+            similarity *= visible.T[part, :, None] & visible.T[part, None]
+            total += np.add.reduce(similarity, axis=0)
+    return np.asarray(total / np.maximum(weights @ weights.T, 1), dtype=np.float32)
 
 
 def _confidence(keypoint_scores: Array, scores: Array) -> NDArray[np.float64]:
@@ -163,17 +170,26 @@ def _rank(confidence: Array, areas: Array, keypoints: Array, keypoint_scores: Ar
 
 
 def _parallel(oks: Array, confidence: Array, threshold: float) -> tuple[Array, Array]:
-    free = 1 - oks * _above(len(oks))
-    # A copy of a higher-ranked pose has nothing left to suppress others with: its original does so already.
-    compensation = free.min(axis=0)[:, None]
-    decay = np.divide(free, compensation, out=np.ones_like(free), where=compensation > 0).min(axis=0)
+    # In place, and with the ufuncs' own reductions: their wrappers cost as much as the arithmetic of 20 poses.
+    n = len(oks)
+    free = oks * _above(-(-n // 64) * 64)[:n, :n]
+    np.subtract(1, free, out=free)
+    compensation = np.minimum.reduce(free, axis=0)
+    copies = compensation <= 0
+    if copies.any():
+        # A copy of a higher-ranked pose has nothing left to suppress others with: its original does so already.
+        free[copies] = compensation[copies] = 1
+    free /= compensation[:, None]
+    decay = np.minimum.reduce(free, axis=0)
     return decay, 1 - decay <= threshold
 
 
-def _above(n: int) -> NDArray[np.bool_]:
-    """(n, n) true where the row ranks above the column."""
-    index = np.arange(n)
-    return index[:, None] < index
+@lru_cache(maxsize=4)
+def _above(n: int) -> NDArray[np.float32]:
+    """(n, n) 1 where the row ranks above the column, else 0."""
+    above = np.triu(np.ones((n, n), np.float32), 1)
+    above.flags.writeable = False
+    return above
 
 
 def _soft(oks: Array, confidence: Array, threshold: float) -> tuple[Array, Array]:
