@@ -13,6 +13,7 @@ from mobilepose_sdk.decoding.centres import decode_centres
 from mobilepose_sdk.errors import InvalidInputError
 from mobilepose_sdk.models import DEFAULT_DETECTOR, find_model
 from mobilepose_sdk.preprocessing import as_channels, letterbox
+from mobilepose_sdk.threads import Threads
 
 Array = NDArray[Any]
 
@@ -24,7 +25,7 @@ class PersonDetector:
         model: name of a packaged detector, or a model folder.
         min_score: people below this score, above 0 and under 1, are left out; the card's threshold when None.
         precision: the card's first when None.
-        threads: CPU threads; 0 leaves the number to the runtime.
+        threads: CPU threads, see :func:`mobilepose_sdk.runtimes.load`.
 
     Raises:
         ModelNotFoundError, ModelFileError: see :func:`mobilepose_sdk.runtimes.load`.
@@ -38,7 +39,7 @@ class PersonDetector:
         min_score: float | None = None,
         runtime: str = "openvino",
         precision: str | None = None,
-        threads: int = 0,
+        threads: int | Threads = 0,
         device: str = "CPU",
     ) -> None:
         self.card = find_model(model, "detector")

@@ -30,6 +30,14 @@ class SourceReadError(MobilePoseError, OSError):
     """A picture or video exists but cannot be read."""
 
 
+class SourceLostError(SourceReadError):
+    """A camera or network stream stopped giving frames and did not come back."""
+
+
+class OutputError(MobilePoseError, OSError):
+    """A result cannot be written or shown."""
+
+
 class ModelNotFoundError(MobilePoseError, LookupError):
     """No model of that name, precision or runtime."""
 
@@ -40,3 +48,11 @@ class ModelFileError(MobilePoseError, OSError):
 
 class MissingDependencyError(MobilePoseError, ImportError):
     """An optional library is needed and not installed."""
+
+
+class TuningStoreError(MobilePoseError, OSError):
+    """What was tuned cannot be kept."""
+
+
+class ProfilingError(MobilePoseError, RuntimeError):
+    """A measurement could not be made."""

@@ -2,33 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, get_args
 
-import numpy as np
 from numpy.typing import NDArray
 
 from mobilepose_sdk import runtimes
-from mobilepose_sdk.boxes import box_areas, checked_boxes
 from mobilepose_sdk.decoding import heatmaps
 from mobilepose_sdk.decoding.nms import METHODS as NMS_METHODS
 from mobilepose_sdk.decoding.nms import Method as NMSMethod
-from mobilepose_sdk.decoding.nms import oks_nms
 from mobilepose_sdk.detection import PersonDetector
-from mobilepose_sdk.errors import InvalidInputError, InvalidTypeError, MobilePoseError, ModelFileError
-from mobilepose_sdk.models import DEFAULT_DETECTOR, DEFAULT_POSE_MODEL, ModelCard, find_model
-from mobilepose_sdk.pipelines.top_down import TopDown, person_scores
+from mobilepose_sdk.errors import InvalidInputError, InvalidTypeError, MobilePoseError
+from mobilepose_sdk.following import estimates, without_duplicates
+from mobilepose_sdk.frames import UNKNOWN_FPS
+from mobilepose_sdk.models import DEFAULT_DETECTOR, DEFAULT_POSE_MODEL, find_model
+from mobilepose_sdk.pipelines.bottom_up import open_bottom_up
+from mobilepose_sdk.pipelines.people import Pipeline
+from mobilepose_sdk.pipelines.top_down import Detector, open_top_down
 from mobilepose_sdk.results import PoseResult
-from mobilepose_sdk.skeleton import SKELETONS, Skeleton
+from mobilepose_sdk.smoothing import DEFAULT_SMOOTHING, Smoothing
 from mobilepose_sdk.sources import ColorOrder, PictureSource, read_picture
+from mobilepose_sdk.streaming import PoseStream
+from mobilepose_sdk.threads import MODES, Mode, Threads
+from mobilepose_sdk.throughput import GROUP, in_groups
+from mobilepose_sdk.tracking import DEFAULT_TRACKING, Tracking
+from mobilepose_sdk.video import VideoSource, open_source
 
 Array = NDArray[Any]
-Detector = Callable[[Array], Any]
-"""Takes a (H, W, 3) uint8 BGR picture; returns xyxy boxes (N, 4), or such boxes and their scores (N,)."""
-DUPLICATE_OKS = 0.7
-"""Two detections whose poses agree this much are one person."""
 PICTURES_AT_ONCE = 16
 
 
@@ -40,12 +43,19 @@ class PoseEstimator:
         runtime: the library that runs the networks.
         precision: ``"int8"``, ``"fp16"``, …; the model card's first when None.
         detector: name of a packaged detector; a callable that takes a (H, W, 3) uint8 BGR picture and returns boxes
-            (N, 4) xyxy, or boxes and scores (N,); or None, which takes every picture as one person.
-        decoder: ``"soft-argmax"`` or ``"quarter-offset"``; the card's when omitted.
+            (N, 4) xyxy, or boxes and scores (N,); or None, which takes every picture as one person. A bottom-up model
+            finds everybody by itself: the default is not loaded, and any other is an error.
+        decoder: ``"soft-argmax"`` or ``"quarter-offset"``; the card's when omitted. An error for a bottom-up model.
+        blur: standard deviation, in heatmap pixels, of a Gaussian before decoding (SLBNet), 0 for none; the card's when
+            omitted. An error for a bottom-up model.
         nms: how several detections of one person are merged: ``"hard"``, ``"soft"``, ``"parallel"`` or None. Boxes
             given by the caller are never merged.
-        flip_test: run every crop mirrored as well and average; slower, a little more accurate.
-        threads: CPU threads, or ``"auto"``.
+        flip_test: run every crop, or picture, mirrored as well and average; slower, a little more accurate.
+        scales: sizes at which a bottom-up model looks at the picture, in parts of its input, as ``(0.5, 1, 1.5)``;
+            slower, more accurate where people are of many sizes. An error for a top-down model.
+        threads: CPU threads, or ``"auto"``: what `mobilepose tune` found best here, or else what suits the processor.
+        mode: ``"latency"`` has one picture done as soon as possible; ``"throughput"`` has :meth:`batch` work on several
+            groups of pictures side by side, for folders of them.
         color: channel order of arrays that are passed in; files, bytes and PIL images say it themselves.
         device: OpenVINO's device name.
 
@@ -70,13 +80,17 @@ class PoseEstimator:
         precision: str | None = None,
         detector: str | Path | Detector | None = DEFAULT_DETECTOR,
         decoder: heatmaps.Method | None = None,
+        blur: float | None = None,
         nms: NMSMethod | None = "hard",
         flip_test: bool = False,
+        scales: Sequence[float] | None = None,
         threads: int | Literal["auto"] = "auto",
+        mode: Mode = "latency",
         color: ColorOrder = "bgr",
         device: str = "CPU",
     ) -> None:
-        count = _thread_count(threads)
+        wanted = Threads(_thread_count(threads), mode)
+        _one_of("mode", mode, MODES)
         _one_of("color", color, get_args(ColorOrder))
         _one_of("nms", nms, (*NMS_METHODS, None))
         _one_of("decoder", decoder, (*heatmaps.METHODS, None))
@@ -84,28 +98,26 @@ class PoseEstimator:
             raise InvalidTypeError(f"detector must be a name, a callable or None, got {type(detector).__name__}")
         self.card = find_model(model, "pose")
         self._color, self._nms, self._closed = color, nms, False
-        skeleton, method, beta = _read_decoding(self.card)
-        self._runtime = runtimes.load(self.card, runtime, precision, count, device)
-        self._pipeline = TopDown(
-            card=self.card,
-            runtime=self._runtime,
-            skeleton=skeleton,
-            method=decoder or method,
-            beta=beta,
-            flip_test=flip_test,
+        load = partial(runtimes.load, self.card, runtime, precision, wanted, device)
+        load_detector = partial(PersonDetector, runtime=runtime, threads=wanted, device=device)
+        options: dict[str, Any] = {
+            "detector": detector, "decoder": decoder, "nms": nms, "flip_test": flip_test, "scales": scales,
+            "blur": blur,
+        }  # fmt: skip
+        self._pipeline: Pipeline = (
+            open_bottom_up(self.card, load, **options)
+            if self.card.approach == "bottom-up"
+            else open_top_down(self.card, load, load_detector, **options)
         )
-        self._own_detector: PersonDetector | None = None
-        if isinstance(detector, (str, Path)):
-            self._own_detector = PersonDetector(detector, runtime=runtime, threads=count, device=device)
-            detector = self._own_detector
-        self._detector: Detector | None = detector
+        self.workers = runtimes.workers(self.card, runtime, precision, wanted)
 
     def __call__(self, image: PictureSource, boxes: Array | None = None) -> PoseResult:
         """People in one picture.
 
         Args:
             image: path, encoded bytes, (H, W, 3) uint8 array or PIL image.
-            boxes: (N, 4) xyxy in pixels: skips detection and gives one pose a box, in the same order.
+            boxes: (N, 4) xyxy in pixels: skips detection and gives one pose a box, in the same order. An error for a
+                bottom-up model.
 
         Returns:
             the poses, highest score first where people were detected; none when nobody was found.
@@ -133,18 +145,58 @@ class PoseEstimator:
         boxes = [None] * len(images) if boxes is None else list(boxes)
         if len(boxes) != len(images):
             raise InvalidInputError(f"{len(images)} pictures but {len(boxes)} entries of boxes; give one a picture")
-        results: list[PoseResult] = []
-        for start in range(0, len(images), PICTURES_AT_ONCE):
-            part = slice(start, start + PICTURES_AT_ONCE)
-            results += self._estimate([read_picture(i, color=self._color) for i in images[part]], boxes[part])
-        return results
+        size = PICTURES_AT_ONCE if self.workers == 1 else GROUP
+        return list(in_groups(self._read_and_estimate, zip(images, boxes), workers=self.workers, size=size))
+
+    def stream(
+        self,
+        source: VideoSource,
+        *,
+        tracking: Tracking | None = DEFAULT_TRACKING,
+        smoothing: Smoothing | None = DEFAULT_SMOOTHING,
+        detect_every: int = 15,
+        fps: float = UNKNOWN_FPS,
+        timeout: float = 10.0,
+    ) -> PoseStream:
+        """People in every frame of a source, followed from one to the next: ``for result in estimator.stream(0)``.
+
+        People come with ``track_ids``, the oldest track first. A file, a folder and an iterable lose no frame; of a
+        camera or network stream the newest is taken and what came meanwhile is dropped and counted.
+
+        Args:
+            source: a camera's index, a video file, an RTSP or other address, a folder of frames, or any iterable of
+                what a call takes.
+            tracking: how people are followed; None estimates every frame on its own, without smoothing.
+            smoothing: how keypoints are smoothed; None leaves them as they are.
+            detect_every: frames from one detection to the next. In between, people are looked for where their
+                keypoints were last, unless nobody is known or somebody was lost.
+            fps: frames a second of a folder or an iterable, which do not say it themselves.
+            timeout: seconds without a new frame after which a live source counts as lost.
+
+        Returns:
+            an iterator of results, with the frame, its time, the measured frame rate and latency and the number of
+            dropped frames as attributes.
+
+        Raises:
+            SourceNotFoundError, SourceReadError: no such file or camera, or no video. While iterating also
+                SourceLostError: a live source went away or stalled.
+            InvalidInputError, InvalidTypeError: an option is out of range, or nothing that frames could come from.
+        """
+        reader = open_source(source, color=self._color, fps=fps, timeout=timeout)
+        estimate = estimates(
+            lambda image, boxes: self._estimate([image], [boxes])[0],
+            self._pipeline.find_boxes,
+            partial(without_duplicates, method=self._nms),
+            tracking=tracking,
+            smoothing=smoothing,
+            detect_every=detect_every,
+        )
+        return PoseStream(reader, estimate)
 
     def close(self) -> None:
         """Free the models' memory; a closed estimator cannot be called."""
         self._closed = True
-        self._runtime.close()
-        if self._own_detector is not None:
-            self._own_detector.close()
+        self._pipeline.close()
 
     def __enter__(self) -> PoseEstimator:
         return self
@@ -154,74 +206,14 @@ class PoseEstimator:
     ) -> None:
         self.close()
 
+    def _read_and_estimate(self, pairs: list[tuple[PictureSource, Array | None]]) -> list[PoseResult]:
+        pictures = [read_picture(image, color=self._color) for image, _ in pairs]
+        return self._estimate(pictures, [boxes for _, boxes in pairs])
+
     def _estimate(self, images: list[Array], boxes: list[Array | None]) -> list[PoseResult]:
         if self._closed:
             raise MobilePoseError("the estimator was closed; make a new one")
-        found = [self._people(image, given) for image, given in zip(images, boxes)]
-        poses = self._pipeline(images, [people for people, _ in found])
-        return [
-            self._result(image, people, scores, keypoints, keypoint_scores, merge=given is None)
-            for image, given, (people, scores), (keypoints, keypoint_scores) in zip(images, boxes, found, poses)
-        ]
-
-    def _people(self, image: Array, given: Array | None) -> tuple[Array, Array]:
-        """Boxes (N, 4) and their scores (N,), given, detected, or the whole picture."""
-        height, width = image.shape[:2]
-        if given is None and self._detector is not None:
-            answer = self._detector(image)
-            found, scores = answer if isinstance(answer, tuple) and len(answer) == 2 else (answer, None)
-        else:
-            found, scores = [[0, 0, width, height]] if given is None else given, None
-        found = checked_boxes(found, (width, height))
-        return found, np.ones(len(found), np.float32) if scores is None else _checked_scores(scores, len(found))
-
-    def _result(
-        self, image: Array, boxes: Array, scores: Array, keypoints: Array, keypoint_scores: Array, *, merge: bool
-    ) -> PoseResult:
-        if merge and self._nms is not None and len(boxes) > 1:
-            kept, scores = oks_nms(
-                keypoints,
-                keypoint_scores,
-                scores,
-                box_areas(boxes),
-                method=self._nms,
-                threshold=DUPLICATE_OKS,
-                sigmas=self._pipeline.skeleton.sigmas,
-            )
-            boxes, keypoints, keypoint_scores = boxes[kept], keypoints[kept], keypoint_scores[kept]
-        scores = person_scores(keypoint_scores, scores)
-        if merge:
-            order = np.argsort(-scores, kind="stable")
-            boxes, scores, keypoints, keypoint_scores = (a[order] for a in (boxes, scores, keypoints, keypoint_scores))
-        return PoseResult(
-            keypoints=keypoints,
-            keypoint_scores=keypoint_scores,
-            boxes=boxes,
-            scores=scores,
-            image_size=(image.shape[1], image.shape[0]),
-            skeleton=self._pipeline.skeleton,
-        )
-
-
-def _read_decoding(card: ModelCard) -> tuple[Skeleton, heatmaps.Method, float]:
-    """A pose card's skeleton and its decoder's method and beta."""
-    try:
-        return SKELETONS[card.skeleton], card.decoder["method"], card.decoder["beta"]
-    except KeyError as error:
-        raise ModelFileError(f"the card of {card.name} lacks a known skeleton or a decoder setting: {error}") from error
-
-
-def _checked_scores(scores: Any, count: int) -> NDArray[np.float32]:
-    """A detector's scores for ``count`` boxes."""
-    try:
-        array = np.asarray(scores, dtype=np.float32)
-    except (TypeError, ValueError) as error:
-        raise InvalidInputError(f"the detector's scores must be {count} numbers, one a box: {error}") from error
-    if array.shape != (count,) or not np.isfinite(array).all():
-        raise InvalidInputError(
-            f"the detector's scores must be {count} finite numbers, one a box; got {array.tolist()}"
-        )
-    return array
+        return self._pipeline(images, boxes)
 
 
 def _thread_count(threads: int | str) -> int:

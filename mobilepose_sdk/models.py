@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -147,8 +148,13 @@ def prebuilt_folder() -> Path:
 
 @cache
 def _catalogue() -> dict[str, ModelCard]:
-    folders = sorted(path.parent for path in prebuilt_folder().glob("*/card.json"))
-    return {card.name: card for card in map(ModelCard.read, folders)}
+    found = {}
+    for path in sorted(prebuilt_folder().glob("*/card.json")):
+        # One broken model must not take the others along; opening it says what is wrong with it.
+        with suppress(ModelFileError):
+            card = ModelCard.read(path.parent)
+            found[card.name] = card
+    return found
 
 
 def list_models() -> list[ModelCard]:
@@ -156,11 +162,12 @@ def list_models() -> list[ModelCard]:
     return list(_catalogue().values())
 
 
-def find_model(model: str | Path, kind: Kind) -> ModelCard:
-    """The card of a packaged model, or of a model folder.
+def find_model(model: str | Path, kind: Kind | None = None) -> ModelCard:
+    """The card of a packaged model, or of a model folder; of any kind when ``kind`` is None.
 
     Raises:
-        ModelNotFoundError: no packaged model of that name, nor a folder with a card.
+        ModelNotFoundError: no packaged model of that name, nor a folder with a card; or it is not trained.
+        ModelFileError: its card cannot be read.
         InvalidInputError: the model is of another kind.
         InvalidTypeError: ``model`` is neither a name nor a path.
     """
@@ -168,18 +175,20 @@ def find_model(model: str | Path, kind: Kind) -> ModelCard:
         raise InvalidTypeError(f"a model is a name or a folder, got {type(model).__name__}")
     card = _catalogue().get(str(model))
     if card is None:
-        if not Path(model).is_dir():
-            names = ", ".join(name for name, known in _catalogue().items() if known.kind == kind and known.trained)
+        folders = [folder for folder in (prebuilt_folder() / model, Path(model)) if (folder / "card.json").is_file()]
+        if not folders and not Path(model).is_dir():
+            names = [n for n, known in _catalogue().items() if known.trained and kind in (known.kind, None)]
             raise ModelNotFoundError(
-                f"no {kind} model {str(model)!r}; packaged: {names or 'none'}; or give a model folder"
+                f"no {kind + ' ' if kind else ''}model {str(model)!r}; packaged: {', '.join(names) or 'none'}; "
+                "or give a model folder"
             )
-        card = ModelCard.read(Path(model))
+        card = ModelCard.read(folders[0] if folders else Path(model))
     if not card.trained:
         raise ModelNotFoundError(
             f"{card.name} is not trained and has no files to run; from a checkout, train it with "
             f"`python -m converters train {card.name}` or, where its authors released weights, convert a checkpoint "
             f"with `python -m converters import {card.name} CHECKPOINT --out FOLDER`"
         )
-    if card.kind != kind:
+    if kind not in (card.kind, None):
         raise InvalidInputError(f"{card.name} is a {card.kind} model; a {kind} model is needed here")
     return card

@@ -12,13 +12,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from fakes import write_model
+from fakes import make_card, write_model
 
 import mobilepose_sdk
 from mobilepose_sdk import models
 from mobilepose_sdk.cli import COMMANDS, main
 from mobilepose_sdk.cli.common import FAILED, OK, SOME_FAILED
 from mobilepose_sdk.errors import ModelNotFoundError
+from mobilepose_sdk.metrics import COCO_STATS
 from mobilepose_sdk.results import PoseResult
 from mobilepose_sdk.skeleton import COCO_17
 
@@ -35,6 +36,9 @@ def stand_in(monkeypatch, open_estimator) -> None:
 
 class Standing:
     """An estimator that finds one person, who fills the picture."""
+
+    workers = 1
+    card = make_card()
 
     def __enter__(self):
         return self
@@ -234,9 +238,18 @@ def test_an_interrupt_is_no_traceback(pictures, out, monkeypatch, capsys):
     assert "interrupted" in capsys.readouterr().err
 
 
+BAD_OPTIONS = ("--threads many", "--threads 0", "--threads -1", "--scales a,b", "--nms mean", "--blur wide")
+
+
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["images"], ["image"], ["image", "a.jpg"], ["image", "a.jpg", "-o", "out", "--threads", "many"]],
+    [
+        [],
+        ["images"],
+        ["image"],
+        ["image", "a.jpg"],
+        *(["image", "a.jpg", "-o", "out", *option.split()] for option in BAD_OPTIONS),
+    ],
     ids=" ".join,
 )
 def test_wrong_usage_has_its_own_exit_code(arguments, capsys):
@@ -253,6 +266,7 @@ def test_options_reach_the_estimator(monkeypatch, pictures, out):
     given = {}
     monkeypatch.setattr(estimator, "PoseEstimator", lambda **options: given.update(options) or Standing())
     options = "--model m --detector none --precision fp16 --decoder quarter-offset --flip-test --threads 2".split()
+    options += "--blur 1.5 --nms none --scales 0.5,1".split()
     assert main(["image", *pictures("a.png"), "-o", str(out), *options]) == OK
     assert given == {
         "model": "m",
@@ -261,6 +275,9 @@ def test_options_reach_the_estimator(monkeypatch, pictures, out):
         "decoder": "quarter-offset",
         "flip_test": True,
         "threads": 2,
+        "blur": 1.5,
+        "nms": None,
+        "scales": [0.5, 1],
     }
 
 
@@ -330,12 +347,89 @@ def annotations(pictures, tmp_path):
     return tmp_path / "people.json"
 
 
+def tables(capsys) -> list[list[str]]:
+    """The lines of each printed table."""
+    return [part.splitlines() for part in capsys.readouterr().out.split("\n\n")]
+
+
 def test_evaluate_prints_a_row_a_source(annotations, capsys):
     assert main(["evaluate", str(annotations)]) == OK
-    header, _, *rows = capsys.readouterr().out.splitlines()
-    assert header.split() == ["source", "PCK@0.2", "AP", "AP50", "AP75", "AR", "people", "pictures"]
+    average_precision, shares, _ = tables(capsys)
+    (header, _, *rows) = average_precision
+    assert header == "source  AP     AP50   AP75   AP M   AP L  AR     AR50   AR75   AR M   AR L"
     assert [row.split()[0] for row in rows] == ["all", "a", "b"]
-    assert rows[0].split()[1:] == ["1.000", "1.000", "1.000", "1.000", "1.000", "2", "2"]
+    assert rows[0].split()[1:] == [*["1.000"] * 4, "–", *["1.000"] * 4, "–"]  # nobody is large
+    (header, _, *rows) = shares
+    assert header.split() == ["source", "PCK@0.2", "people", "pictures"]
+    assert [row.split() for row in rows] == [
+        ["all", "1.000", "2", "2"],
+        ["a", "1.000", "1", "1"],
+        ["b", "1.000", "1", "1"],
+    ]
+
+
+def test_evaluate_prints_a_row_a_keypoint(annotations, capsys):
+    main(["evaluate", str(annotations)])
+    header, _, *rows = tables(capsys)[2]
+    assert header.split() == ["keypoint", "PCK@0.2", "OKS", "labelled"]
+    assert [row.split()[0] for row in rows] == list(COCO_17.names)
+    assert rows[0].split() == ["nose", "–", "1.000", "2"]
+    assert rows[-1].split() == ["right_ankle", "1.000", "1.000", "2"]
+
+
+def test_the_tables_of_evaluate_fit_into_100_columns(annotations, capsys):
+    content = read_json(annotations)
+    content["images"][0]["source"] = "a source with a name that is much too long to be shown"
+    content["annotations"][0]["bbox_head"] = [0, 0, 20, 20]
+    annotations.write_text(json.dumps(content))
+    assert main(["evaluate", str(annotations)]) == OK
+    printed = capsys.readouterr().out
+    assert "a source with a name that … " in printed
+    assert "PCKh@0.5" in printed
+    assert max(map(len, printed.splitlines())) <= 100
+
+
+def test_evaluate_measures_a_results_file_without_a_model(annotations, tmp_path, asked, capsys):
+    main(["evaluate", str(annotations), "--results", str(tmp_path / "results.json"), "--json"])
+    first = capsys.readouterr().out
+    asked.clear()
+    assert main(["evaluate", str(annotations), "--from-results", str(tmp_path / "results.json"), "--json"]) == OK
+    assert capsys.readouterr().out == first
+    assert asked == []
+
+
+@pytest.mark.parametrize("option", [["--model", "m"], ["--boxes", "detected"], ["--results", "r"], ["--flip-test"]])
+def test_options_of_a_model_make_no_sense_with_a_results_file(annotations, option, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["evaluate", str(annotations), "--from-results", "r.json", *option])
+    assert stopped.value.code == WRONG_USAGE
+    assert option[0] in capsys.readouterr().err
+
+
+def test_evaluate_says_that_a_bottom_up_model_takes_no_boxes(annotations, monkeypatch, capsys):
+    class Seeing(Standing):
+        card = make_card(name="crowd", approach="bottom-up")
+
+        def batch(self, images, boxes):
+            assert boxes is None
+            return super().batch(images, [None] * len(images))
+
+    stand_in(monkeypatch, lambda options: Seeing())
+    assert main(["evaluate", str(annotations)]) == OK
+    assert capsys.readouterr().err == (
+        "crowd is a bottom-up model: it takes no boxes and finds people in whole pictures\n"
+    )
+    assert main(["evaluate", str(annotations), "--boxes", "detected"]) == OK
+    assert capsys.readouterr().err == ""
+
+
+def test_evaluate_says_what_the_model_cannot_know(annotations, capsys):
+    content = read_json(annotations)
+    for person in content["annotations"]:
+        person["keypoints"] = person["keypoints"][:48]
+    annotations.write_text(json.dumps(content))
+    assert main(["evaluate", str(annotations)]) == OK
+    assert capsys.readouterr().err == "the model does not have upper_neck, head_top: counted as wrong\n"
 
 
 def test_evaluate_prints_json_without_nan(annotations, capsys):
@@ -353,6 +447,9 @@ def test_evaluate_prints_json_without_nan(annotations, capsys):
     assert figures["a"]["PCK@0.2"] == 1
     assert figures["b"]["PCK@0.2"] is None
     assert figures["b"]["pictures"] == 1
+    assert set(COCO_STATS) < set(figures["all"])
+    assert figures["a"]["keypoints"]["left_hip"] == {"labelled": 1, "PCK@0.2": 1, "OKS": 1}
+    assert figures["b"]["keypoints"]["left_hip"] == {"labelled": 0, "PCK@0.2": None, "OKS": None}
 
 
 def test_evaluate_writes_results(annotations, tmp_path):

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import cv2
 import numpy as np
 import pytest
-from fakes import FakePose, paint_person, write_model
+from fakes import BETA, FakePose, FakeRuntime, paint_person, peaks, write_model
 from PIL import Image
 
 from mobilepose_sdk import PoseEstimator, runtimes
@@ -22,6 +22,7 @@ from mobilepose_sdk.errors import (
     SourceNotFoundError,
 )
 from mobilepose_sdk.estimator import PICTURES_AT_ONCE
+from mobilepose_sdk.threads import Threads
 
 SIZE = (260, 220)
 BOXES = np.array([[40, 30, 100, 110], [150, 60, 230, 160], [20, 140, 65, 200]], dtype=np.float32)
@@ -296,6 +297,7 @@ BAD = {
     "color": ("gbr", InvalidInputError, "color must be one of 'bgr', 'rgb', got 'gbr'"),
     "nms": ("greedy", InvalidInputError, "nms must be one of 'parallel', 'soft', 'hard', None, got 'greedy'"),
     "decoder": ("argmax", InvalidInputError, "decoder must be one of 'soft-argmax', 'quarter-offset', None, got"),
+    "blur": (1e9, InvalidInputError, "blur must be a standard deviation above 0 and at most 32 heatmap pixels, got"),
     "threads": (0, InvalidInputError, "threads must be 'auto' or a whole number of at least 1, got 0"),
     "runtime": ("onnx", InvalidInputError, "unknown runtime 'onnx'; accepted: openvino"),
     "precision": ("int4", ModelNotFoundError, "no 'int4' files.*'openvino': .'int8'."),
@@ -336,7 +338,17 @@ def test_a_pose_model_is_no_detector(make, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "change", [{"skeleton": "hand-21"}, {"decoder": {}}, {"decoder": {"method": "soft-argmax"}}], ids=repr
+    "change",
+    [
+        {"skeleton": "hand-21"},
+        {"decoder": {}},
+        {"decoder": {"method": "soft-argmax"}},
+        {"decoder": {"method": "argmax", "beta": 160}},
+        {"decoder": {"method": "soft-argmax", "beta": "high"}},
+        {"decoder": {"method": "soft-argmax", "beta": 160, "blur": 1e9}},
+        {"decoder": {"method": "soft-argmax", "beta": 160, "blurr": 1}},
+    ],
+    ids=repr,
 )
 def test_a_card_that_does_not_say_how_to_decode_is_a_broken_model(tmp_path, change):
     with pytest.raises(ModelFileError, match="fake-pose"):
@@ -353,7 +365,35 @@ def test_the_runtime_is_loaded_with_what_was_asked_for(monkeypatch, tmp_path):
         threads=3,
         device="AUTO",
     )
-    assert asked == [("openvino", "int8", 3, "AUTO"), ("openvino", None, 3, "AUTO")]
+    threads = Threads(3, "latency")
+    assert asked == [("openvino", "int8", threads, "AUTO"), ("openvino", None, threads, "AUTO")]
+
+
+def test_the_cards_blur_is_used_unless_another_is_asked_for(networks, tmp_path):
+    """A blur takes the tops off the fake network's peaks: soft-argmax reads them elsewhere."""
+    picture, _ = scene()
+    plain = write_model(tmp_path / "plain")
+    blurring = write_model(tmp_path / "blurring", decoder={"method": "soft-argmax", "beta": BETA, "blur": 2.0})
+
+    def poses(folder, **options):
+        return PoseEstimator(folder, detector=None, **options)(picture, BOXES)
+
+    assert_same(poses(blurring), poses(plain, blur=2.0))
+    assert_same(poses(blurring, blur=0), poses(plain))
+    assert_same(poses(blurring, blur=1.0), poses(plain, blur=1.0))
+    results = [poses(plain).keypoints, poses(blurring, blur=1.0).keypoints, poses(blurring).keypoints]
+    assert len({result.tobytes() for result in results}) == 3
+
+
+def test_a_model_of_another_skeleton_gives_its_keypoints(monkeypatch, tmp_path):
+    runtime = FakeRuntime(peaks(np.column_stack([np.linspace(4, 19, 16), np.full(16, 20.0)]), (24, 32)))
+    monkeypatch.setattr(runtimes, "load", lambda *_: runtime)
+    picture, _ = scene()
+    folder = write_model(tmp_path / "mpii", skeleton="mpii-16")
+    for flip_test in (False, True):
+        result = PoseEstimator(folder, detector=lambda _: BOXES, flip_test=flip_test)(picture)
+        assert (result.skeleton.name, result.keypoints.shape[1:]) == ("mpii-16", (16, 2))
+        assert result.to_skeleton("coco-17").keypoints.shape == (len(result), 17, 2)
 
 
 def test_decoder_overrules_the_cards(make):

@@ -114,6 +114,21 @@ def test_without_packaged_models_the_list_is_empty(packaged, monkeypatch, tmp_pa
     assert list_models() == []
 
 
+def test_a_broken_packaged_model_leaves_the_others_alone_and_says_what_is_wrong_when_opened(packaged):
+    (packaged / "broken").mkdir()
+    (packaged / "broken" / "card.json").write_text('{"name": "broken"', encoding="utf-8")
+    assert [card.name for card in list_models()] == ["finder", "tiny"]
+    assert find_model("tiny", "pose").name == "tiny"
+    with pytest.raises(ModelFileError, match=r"broken.card\.json is not a model card of this version"):
+        find_model("broken", "pose")
+
+
+def test_without_a_kind_models_of_any_kind_are_found(packaged):
+    assert [find_model(name).name for name in ("tiny", "finder")] == ["tiny", "finder"]
+    with pytest.raises(ModelNotFoundError, match="no model 'huge'; packaged: finder, tiny; or give"):
+        find_model("huge")
+
+
 @pytest.mark.parametrize("kind", [str, Path])
 def test_a_model_folder_is_found_by_its_path(packaged, tmp_path, kind):
     assert find_model(kind(write_model(tmp_path / "own", name="own")), "pose").name == "own"

@@ -9,11 +9,11 @@ import sys
 from collections.abc import Callable, Sequence
 
 from mobilepose_sdk import __version__
-from mobilepose_sdk.cli import evaluate, image, models
+from mobilepose_sdk.cli import evaluate, image, models, profile, tune, video
 from mobilepose_sdk.cli.common import EXIT_CODES, FAILED, say
 from mobilepose_sdk.errors import MobilePoseError
 
-COMMANDS = (image, models, evaluate)
+COMMANDS = (image, video, models, evaluate, profile, tune)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -23,18 +23,41 @@ def add_estimator_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--runtime", help="openvino")
     parser.add_argument("--precision", help="int8 or fp16; the model's recommended one when omitted")
     parser.add_argument("--decoder", choices=("soft-argmax", "quarter-offset"), help="the model's own when omitted")
+    parser.add_argument("--blur", type=float, metavar="SIGMA", help="blur heatmaps first; 0 for none, the model's own")
+    parser.add_argument("--nms", choices=("hard", "soft", "parallel", "none"), help="how duplicates go (default: hard)")
+    parser.add_argument(
+        "--scales", type=_numbers, metavar="LIST", help="sizes a bottom-up model looks at, as in 0.5,1,1.5"
+    )
     parser.add_argument("--flip-test", action="store_true", default=None, help="average with the mirrored crop")
-    parser.add_argument("--threads", type=int, help="CPU threads; chosen automatically when omitted")
+    parser.add_argument("--threads", type=_at_least_one, help="CPU threads; chosen automatically when omitted")
+
+
+ESTIMATOR_OPTIONS = (
+    "model", "detector", "runtime", "precision", "decoder", "blur", "nms", "scales", "flip_test", "threads",
+)  # fmt: skip
 
 
 def open_estimator(options: argparse.Namespace) -> Any:
     from mobilepose_sdk.estimator import PoseEstimator
 
-    names = ("model", "detector", "runtime", "precision", "decoder", "flip_test", "threads")
-    given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
-    if given.get("detector") == "none":
-        given["detector"] = None
+    given = {
+        name: value for name in (*ESTIMATOR_OPTIONS, "mode") if (value := getattr(options, name, None)) is not None
+    }
+    given.update({name: None for name in ("detector", "nms") if given.get(name) == "none"})
     return PoseEstimator(**given)
+
+
+def _at_least_one(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
+    return int(text)
+
+
+def _numbers(text: str) -> list[float]:
+    try:
+        return [float(number) for number in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be numbers with commas between them, got {text!r}") from None
 
 
 def make_folder(path: Path) -> None:

@@ -58,22 +58,29 @@ def run(options: argparse.Namespace) -> int:
 
 def _annotate_all(paths: list[Path], options: argparse.Namespace) -> list[str]:
     """Write every picture's annotated copy and ``results.json``; returns what went wrong, a line a picture."""
+    from mobilepose_sdk.throughput import GROUP, in_groups
+
     failures, entries, images, rows = [], [], [], []
-    names = _output_names(paths)
+    targets = [options.output / name for name in _output_names(paths)]
+    options.mode = "throughput" if len(paths) > GROUP else None
     try:
         with open_estimator(options) as estimator, Progress("pictures") as progress:
-            for number, (path, name) in enumerate(zip(paths, names), 1):
-                try:
-                    result = _annotate(estimator, path, options.output / name)
-                except MobilePoseError as error:
-                    failures.append(str(error))
+            outcomes = in_groups(
+                lambda group: _annotate(estimator, group),
+                zip(paths, targets),
+                workers=estimator.workers,
+                size=1 if estimator.workers == 1 else GROUP,
+            )
+            for number, (path, target, result) in enumerate(zip(paths, targets, outcomes), 1):
+                if isinstance(result, MobilePoseError):
+                    failures.append(str(result))
                 else:
                     width, height = result.image_size
                     images.append({"id": number, "file_name": str(path), "width": width, "height": height})
                     entries += result.to_coco(number)
-                    rows.append((str(path), str(len(result)), _scores(result), str(options.output / name)))
+                    rows.append((str(path), str(len(result)), _scores(result), str(target)))
                     if options.json:
-                        line = {"file": str(path), "annotated": str(options.output / name), **result.to_dict()}
+                        line = {"file": str(path), "annotated": str(target), **result.to_dict()}
                         progress.clear()
                         print(json.dumps(line), flush=True)
                 progress(number, len(paths))
@@ -86,21 +93,39 @@ def _annotate_all(paths: list[Path], options: argparse.Namespace) -> list[str]:
     return failures
 
 
-def _annotate(estimator: Any, path: Path, target: Path) -> Any:
-    import cv2
-
+def _annotate(estimator: Any, jobs: list[tuple[Path, Path]]) -> list[Any]:
+    """Read some pictures, find the people, write the annotated copies: a result, or what went wrong, a picture."""
     from mobilepose_sdk.sources import read_picture
 
-    picture = read_picture(path)
-    result = estimator(picture)
-    written, encoded = cv2.imencode(target.suffix, result.plot(picture))
+    pictures: dict[int, Any] = {}
+    outcomes: list[Any] = [None] * len(jobs)
+    for index, (path, _) in enumerate(jobs):
+        try:
+            pictures[index] = read_picture(path)
+        except MobilePoseError as error:
+            outcomes[index] = error
+    several = list(pictures.values())
+    found = estimator.batch(several) if len(several) > 1 else [estimator(picture) for picture in several]
+    for (index, picture), result in zip(pictures.items(), found):
+        try:
+            _write(result.plot(picture), *jobs[index])
+            outcomes[index] = result
+        except MobilePoseError as error:
+            outcomes[index] = error
+    return outcomes
+
+
+def _write(annotated: Any, path: Path, target: Path) -> None:
+    import cv2
+
+    written, encoded = cv2.imencode(target.suffix, annotated)
     if not written:
-        raise InvalidInputError(f"{str(path)!r} is too large to be written as {target.suffix}: {result.image_size}")
+        height, width = annotated.shape[:2]
+        raise InvalidInputError(f"{str(path)!r} is too large to be written as {target.suffix}: {width}×{height}")
     try:
         target.write_bytes(encoded.tobytes())  # not cv2.imwrite, which fails on some non-ASCII paths
     except OSError as error:
         raise SourceReadError(f"cannot write {str(target)!r}: {error}") from error
-    return result
 
 
 def _is_own_output(path: Path, output: Path) -> bool:

@@ -13,7 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mobilepose_sdk.core_budget import shared_budget
 from mobilepose_sdk.errors import InvalidInputError, MobilePoseError, ModelFileError
+from mobilepose_sdk.threads import CPUSettings, Threads, settings_for
+from mobilepose_sdk.topology import read_topology
 
 BUCKETS = (1, 2, 4, 8)
 
@@ -34,31 +37,36 @@ class OpenVINORuntime:
     """A model compiled for static batch sizes 1, 2, 4 and 8, each when it is first needed.
 
     Larger batches run in pieces, odd ones padded: a dynamic batch would let memory grow and break INT8 on some CPUs.
+    Likewise pictures of another size than the file's have the model compiled for theirs, where the network allows it.
 
     Args:
         model: the IR's ``.xml``; its ``.bin`` lies beside it.
-        threads: CPU threads; 0 leaves the number to OpenVINO.
+        settings: threads and streams on the processor; what suits it when None.
         device: OpenVINO's device name.
+        profile: have OpenVINO count what every layer takes, at a small cost.
 
     Raises:
         ModelFileError: OpenVINO cannot read or compile the files.
         InvalidInputError: OpenVINO has no such device.
     """
 
-    def __init__(self, model: Path, *, threads: int = 0, device: str = "CPU") -> None:
+    def __init__(
+        self, model: Path, *, settings: CPUSettings | None = None, device: str = "CPU", profile: bool = False
+    ) -> None:
         _check_is_ir(model)
         self._core = import_openvino().Core()
         known = self._core.available_devices
         if device.split(".")[0].split(":")[0] not in {*(name.split(".")[0] for name in known), "AUTO"}:
             raise InvalidInputError(f"OpenVINO has no device {device!r} here; available: {', '.join(known)}")
         self._path, self._device = model, device
-        self._config: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
-        if threads:
-            self._config["INFERENCE_NUM_THREADS"] = threads
-        self._compiled: dict[int, Any] = {}
-        self._idle: dict[int, list[Any]] = {bucket: [] for bucket in BUCKETS}
-        self._lock = threading.Lock()
-        self._take(1, self._idle)  # a broken file fails here, not at the first picture
+        settings = settings or settings_for(read_topology(), Threads())
+        self._config = settings.openvino() if device == "CPU" else {"PERFORMANCE_HINT": "LATENCY"}
+        self._config |= {"PERF_COUNT": True} if profile else {}
+        self._cores, self._budget = settings.cores_a_stream, shared_budget()
+        own = self._compile()  # a broken file fails here, not at the first picture
+        self._compiled: dict[tuple[int, ...], Any] = {tuple(own.input().shape): own}
+        self._idle: dict[tuple[int, ...], list[Any]] = {}
+        self._lock, self._closed = threading.Lock(), False
 
     def __call__(self, batch: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         pieces = [self._run(batch[start : start + BUCKETS[-1]]) for start in range(0, len(batch), BUCKETS[-1])]
@@ -66,6 +74,7 @@ class OpenVINORuntime:
 
     def close(self) -> None:
         with self._lock:
+            self._closed = True
             self._compiled.clear()
             self._idle = {}
 
@@ -74,34 +83,64 @@ class OpenVINORuntime:
         bucket = next(size for size in BUCKETS if size >= count)
         if bucket > count:
             piece = np.concatenate([piece, np.zeros((bucket - count, *piece.shape[1:]), dtype=np.uint8)])
-        idle = self._idle
-        request = self._take(bucket, idle)
+        idle, shape = self._idle, piece.shape
+        request = self._take(shape, idle)
         try:
-            request.infer([np.ascontiguousarray(piece)], share_inputs=True)
+            with self._budget.taken(self._cores):
+                request.infer([np.ascontiguousarray(piece)], share_inputs=True)
             # Copied: the request's own memory is overwritten by the next caller.
             return [np.array(tensor.data[:count], dtype=np.float32) for tensor in request.output_tensors]
         finally:
-            idle[bucket].append(request)
+            idle[shape].append(request)
 
-    def _take(self, bucket: int, idle: dict[int, list[Any]]) -> Any:
+    def _take(self, shape: tuple[int, ...], idle: dict[tuple[int, ...], list[Any]]) -> Any:
         """A free inference request: one each for threads that call at the same time."""
         with self._lock:
-            if not idle:
+            if self._closed:
                 raise MobilePoseError("the estimator was closed; make a new one")
-            if idle[bucket]:
-                return idle[bucket].pop()
-            if bucket not in self._compiled:
-                self._compiled[bucket] = self._compile(bucket)
-            return self._compiled[bucket].create_infer_request()
+            waiting = idle.setdefault(shape, [])
+            if waiting:
+                return waiting.pop()
+            if shape not in self._compiled:
+                self._compiled[shape] = self._compile(shape)
+            return self._compiled[shape].create_infer_request()
 
-    def _compile(self, bucket: int) -> Any:
+    def _compile(self, shape: tuple[int, ...] | None = None) -> Any:
+        """The model for inputs (N, H, W, 3) of one shape, the file's own when None."""
         try:
             model = self._core.read_model(self._path)
-            if bucket != 1:
-                model.reshape([bucket, *list(model.input().shape)[1:]])
+            if shape is not None:
+                model.reshape(list(shape))
             return self._core.compile_model(model, self._device, self._config)
         except RuntimeError as error:
             raise ModelFileError(f"OpenVINO cannot load {self._path}: {error}") from error
+
+
+def layer_times(
+    model: Path, settings: CPUSettings, inputs: tuple[int, ...], repeats: int = 20
+) -> list[tuple[str, str, float]]:
+    """Every layer of the compiled network that does work: name, what runs it, mean milliseconds a pass.
+
+    Args:
+        model: the IR's ``.xml``.
+        settings: what it is compiled with.
+        inputs: shape (N, H, W, 3) of what it is given, N brought up to the next static batch size.
+        repeats: passes; a few more warm up.
+
+    Raises:
+        ModelFileError: OpenVINO cannot read or compile the files.
+    """
+    runtime = OpenVINORuntime(model, settings=settings, profile=True)
+    batch = next((size for size in BUCKETS if size >= inputs[0]), BUCKETS[-1])
+    request = runtime._take((batch, *inputs[1:]), runtime._idle)
+    total: dict[tuple[str, str], float] = {}
+    for number in range(-3, repeats):
+        request.infer()
+        for layer in request.profiling_info if number >= 0 else ():
+            key = (layer.node_name, layer.exec_type)
+            total[key] = total.get(key, 0.0) + layer.real_time.total_seconds() * 1e3
+    runtime.close()
+    return [(name, kind, taken / repeats) for (name, kind), taken in total.items() if taken > 0]
 
 
 def _check_is_ir(path: Path) -> None:

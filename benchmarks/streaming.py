@@ -1,0 +1,152 @@
+"""What a stream costs beside the network, whether its memory grows, and whether threads agree.
+
+    python benchmarks/streaming.py [--threads 2] [--repeats 300] [--frames 10000]
+
+One person is in view, in a photograph that moves a little; frames are in memory, so capture is not part of it. The
+whole pipeline and the bare network are run in turn, so that a noisy neighbour slows both alike.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import itertools
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mobilepose_sdk import PoseEstimator
+from mobilepose_sdk.runtimes import load
+from mobilepose_sdk.sources import read_picture
+from mobilepose_sdk.threads import Threads
+
+Array = NDArray[Any]
+PICTURE = Path(__file__).parent.parent / "examples" / "pictures" / "astronaut.jpg"
+WARM_UP = 20
+
+
+class Timed:
+    """A runtime that adds up how long it worked."""
+
+    def __init__(self, runtime: Any) -> None:
+        self._runtime, self.seconds = runtime, 0.0
+
+    def __call__(self, batch: Array) -> list[Array]:
+        start = time.perf_counter()
+        outputs: list[Array] = self._runtime(batch)
+        self.seconds += time.perf_counter() - start
+        return outputs
+
+    def close(self) -> None:
+        self._runtime.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--threads", type=int, default=2, help="CPU threads (default: 2)")
+    parser.add_argument("--repeats", type=int, default=300, help="frames of the latency part (default: 300)")
+    parser.add_argument("--frames", type=int, default=10_000, help="frames of the memory part (default: 10000)")
+    options = parser.parse_args()
+    picture = read_picture(PICTURE)
+    with PoseEstimator(threads=options.threads) as estimator:
+        report_latency(estimator, picture, options)
+        report_agreement(estimator, picture)
+        report_memory(estimator, picture, options.frames)
+
+
+def report_latency(estimator: PoseEstimator, picture: Array, options: argparse.Namespace) -> None:
+    width, height = estimator.card.input_size
+    network = load(estimator.card, "openvino", None, Threads(options.threads), "CPU")
+    crop = np.random.default_rng(0).integers(0, 256, (1, height, width, 3), dtype=np.uint8)
+    pipeline: Any = estimator._pipeline
+    timed = Timed(pipeline.runtime)
+    object.__setattr__(pipeline, "runtime", timed)
+    detecting, following = estimator.stream(moving(picture)), estimator.stream(moving(picture), detect_every=10**9)
+    calls: dict[str, Callable[[], Any]] = {
+        "network": lambda: network(crop),
+        "pipeline": lambda: next(detecting),
+        "rest": lambda: next(following),
+    }
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    people = []
+    for turn in range(options.repeats + WARM_UP):
+        for name, call in calls.items():
+            timed.seconds = 0.0
+            start = time.perf_counter()
+            result = call()
+            seconds = time.perf_counter() - start
+            if turn >= WARM_UP:
+                times[name].append((seconds - (timed.seconds if name == "rest" else 0)) * 1e3)
+                people += [len(result)] if name == "pipeline" else []
+    object.__setattr__(pipeline, "runtime", timed._runtime)
+    print(f"{options.threads} threads, {options.repeats} interleaved frames, people in view: {sorted(set(people))}")
+    for name, text in {
+        "network": f"bare network, {estimator.card.name}",
+        "pipeline": "whole pipeline, detection every 15 frames",
+        "rest": "preparation, decoding and tracking",
+    }.items():
+        values = times[name]
+        print(
+            f"{text:45s} median {statistics.median(values):7.3f} ms   mean {statistics.mean(values):7.3f} ms   "
+            f"min {min(values):7.3f} ms"
+        )
+    medians, means, least = (
+        f(times["pipeline"]) / f(times["network"]) for f in (statistics.median, statistics.mean, min)
+    )
+    print(f"pipeline / network: {medians:.2f} of medians, {means:.2f} of means, {least:.2f} of minima")
+
+
+def report_agreement(estimator: PoseEstimator, picture: Array) -> None:
+    pictures = list(itertools.islice(moving(picture), 40))
+    alone = [estimator(image) for image in pictures]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(estimator, pictures))
+    same = all(
+        np.array_equal(getattr(a, name), getattr(b, name))
+        for a, b in zip(alone, together)
+        for name in ("keypoints", "keypoint_scores", "boxes", "scores")
+    )
+    print(f"4 threads, one estimator, {len(pictures)} pictures: {'the same results' if same else 'OTHER RESULTS'}")
+
+
+def report_memory(estimator: PoseEstimator, picture: Array, frames: int) -> None:
+    stream = estimator.stream(moving(picture))
+    for _ in range(300):
+        next(stream)
+    gc.collect()
+    before = resident()
+    for _ in range(frames):
+        next(stream)
+    gc.collect()
+    print(f"memory after {frames} frames more: {resident() - before:+.2f} MB")
+
+
+def moving(picture: Array) -> Iterator[Array]:
+    """A picture that sways, for ever; few different frames, made beforehand."""
+    frames = [
+        cv2.warpAffine(picture, np.array([[1, 0, x], [0, 1, 0]], np.float32), picture.shape[1::-1])
+        for x in 10 * np.sin(np.linspace(0, 2 * np.pi, 40, endpoint=False))
+    ]
+    return itertools.cycle(frames)
+
+
+def resident() -> float:
+    """Memory of this process in MB (10^6 bytes)."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        kilobytes = next(line.split()[1] for line in status.read_text().splitlines() if line.startswith("VmRSS"))
+        return int(kilobytes) * 1024 / 1e6
+    import psutil  # type: ignore[import-untyped,unused-ignore]
+
+    return float(psutil.Process().memory_info().rss) / 1e6
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,347 @@
+"""Frames from videos, folders and iterables, and videos from frames."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from mobilepose_sdk.errors import (
+    InvalidInputError,
+    InvalidTypeError,
+    MobilePoseError,
+    OutputError,
+    SourceNotFoundError,
+    SourceReadError,
+)
+from mobilepose_sdk.sources import read_picture
+from mobilepose_sdk.video import PictureReader, VideoReader, open_source
+from mobilepose_sdk.video_writer import CODECS, VideoWriter
+
+PHOTOGRAPH = Path(__file__).parent.parent / "examples" / "pictures" / "astronaut.jpg"
+SIZE = (160, 120)
+STEP = 3
+"""Pixels that the photograph moves from frame to frame."""
+
+
+def moving_photograph(frames=20):
+    """A window that moves to the right over a photograph, in even steps."""
+    photograph = cv2.resize(read_picture(PHOTOGRAPH), (512, 512))
+    return [photograph[100 : 100 + SIZE[1], STEP * i : STEP * i + SIZE[0]].copy() for i in range(frames)]
+
+
+@pytest.fixture
+def video(tmp_path):
+    """Writes a video of the moving photograph with OpenCV; returns its path."""
+
+    def write(name="clip.avi", frames=20, fps=25.0):
+        path = tmp_path / name
+        writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*CODECS[path.suffix]), fps, SIZE)
+        assert writer.isOpened()
+        for frame in moving_photograph(frames):
+            writer.write(frame)
+        writer.release()
+        return path
+
+    return write
+
+
+def frames_of(source, **options):
+    reader = open_source(source, **options)
+    found = list(iter(reader.read, None))
+    reader.close()
+    return found
+
+
+def motion(first, second):
+    """Pixels by which the content of two frames differs, to the right and down."""
+    grey = [cv2.cvtColor(image, cv2.COLOR_BGR2GRAY).astype(np.float32) for image in (first, second)]
+    return np.array(cv2.phaseCorrelate(*grey, cv2.createHanningWindow(SIZE, cv2.CV_32F))[0])
+
+
+# Video files
+
+
+@pytest.mark.parametrize("name", [f"clip{suffix}" for suffix in CODECS])
+def test_every_frame_of_a_file_comes_once_and_in_order(video, name):
+    frames = frames_of(video(name))
+    assert [frame.index for frame in frames] == list(range(20))
+    for before, after in zip(frames, frames[1:]):
+        np.testing.assert_allclose(motion(before.image, after.image), [-STEP, 0], atol=0.5)
+
+
+def test_frames_are_pictures_of_the_video(video):
+    found = frames_of(video())[7].image
+    assert found.shape == (SIZE[1], SIZE[0], 3)
+    assert np.abs(found.astype(int) - moving_photograph()[7]).mean() < 8
+
+
+def test_times_follow_from_the_frame_rate_of_the_file(video):
+    frames = frames_of(video(fps=25.0))
+    np.testing.assert_allclose([frame.timestamp for frame in frames], np.arange(20) / 25, atol=1e-3)
+
+
+def test_a_variable_frame_rate_gives_true_times(tmp_path):
+    path = tmp_path / "uneven.gif"
+    pictures = [Image.fromarray(frame[:, :, ::-1]) for frame in moving_photograph(4)]
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=[100, 500, 200, 100])
+    times = [frame.timestamp for frame in frames_of(path)]
+    np.testing.assert_allclose(times, [0, 0.1, 0.6, 0.8], atol=0.011)
+
+
+def test_times_rise_although_the_file_says_otherwise(video, monkeypatch):
+    reader = VideoReader(str(video(fps=10.0)))
+    said = iter([0.0, 100.0, 100.0, 50.0, 300.0])
+    real = reader._capture
+
+    class Confused:
+        def read(self):
+            return real.read()
+
+        def get(self, what):
+            return next(said)
+
+        def release(self):
+            real.release()
+
+    reader._capture = Confused()
+    times = [reader.read().timestamp for _ in range(5)]
+    np.testing.assert_allclose(times, [0, 0.1, 0.2, 0.3, 0.4])
+
+
+@pytest.mark.parametrize("name", ["c 100% %d [1].avi", "видео.avi", "clip_0001.avi"])
+def test_names_are_taken_as_they_are(video, tmp_path, name):
+    path = video()
+    assert len(frames_of(path.rename(tmp_path / name))) == 20
+
+
+def test_a_turned_video_comes_upright(video):
+    """A phone's video says in its header by how much it is turned."""
+    path = video("clip.mp4")
+    content = bytearray(path.read_bytes())
+    matrix = content.index(b"tkhd") + 4 + 40
+    one = 0x10000
+    quarter_turn = [0, one, 0, -one & 0xFFFFFFFF, 0, 0, 0, 0, 0x40000000]
+    content[matrix : matrix + 36] = b"".join(value.to_bytes(4, "big") for value in quarter_turn)
+    upright = frames_of(path)[0].image
+    path.write_bytes(content)
+    turned = frames_of(path)[0].image
+    np.testing.assert_array_equal(turned, cv2.rotate(upright, cv2.ROTATE_90_CLOCKWISE))
+
+
+def test_after_the_end_there_is_nothing(video):
+    reader = open_source(video())
+    while reader.read() is not None:
+        pass
+    assert reader.read() is None
+
+
+def test_a_closed_reader_gives_nothing_more(video):
+    reader = open_source(video())
+    reader.read()
+    reader.close()
+    reader.close()
+    assert reader.read() is None
+
+
+def test_what_a_file_announces(video):
+    reader = open_source(video(fps=25.0))
+    assert (reader.fps, reader.total, reader.live, reader.dropped) == (25.0, 20, False, 0)
+
+
+# Files that are none, or broken
+
+
+def test_no_such_video(tmp_path):
+    with pytest.raises(SourceNotFoundError, match="nowhere.mp4"):
+        open_source(tmp_path / "nowhere.mp4")
+
+
+def test_an_empty_file(tmp_path):
+    (tmp_path / "empty.mp4").touch()
+    with pytest.raises(SourceReadError, match="empty"):
+        open_source(tmp_path / "empty.mp4")
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "notes.mp4", "notes_001.avi"])
+def test_a_file_that_is_no_video(tmp_path, name):
+    (tmp_path / name).write_text("these are notes\n" * 100)
+    with pytest.raises(SourceReadError, match="no video"):
+        open_source(tmp_path / name)
+
+
+def test_an_mp4_that_lost_its_end_with_the_index(video):
+    path = video("clip.mp4")
+    path.write_bytes(path.read_bytes()[:-2000])
+    with pytest.raises(SourceReadError, match="cut short"):
+        open_source(path)
+
+
+def test_a_video_that_lost_its_end_gives_what_it_has_and_then_says_so(video):
+    path = video("clip.avi", frames=40)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    reader = open_source(path)
+    found = []
+    with pytest.raises(SourceReadError, match=r"cut short.*after \d+ of"):
+        while (frame := reader.read()) is not None:
+            found.append(frame)
+    assert 10 <= len(found) <= 25
+    np.testing.assert_allclose(motion(found[5].image, found[6].image), [-STEP, 0], atol=0.5)
+    assert reader.read() is None
+
+
+def test_a_video_without_a_frame_says_so(video):
+    reader = VideoReader(str(video(frames=3)))
+    while reader._capture.grab():
+        pass
+    with pytest.raises(SourceReadError, match="no frame"):
+        reader.read()
+
+
+# Folders and iterables
+
+
+def test_a_folder_gives_its_pictures_in_the_order_of_their_numbers(tmp_path):
+    for number in (10, 9, 1, 2):
+        cv2.imwrite(str(tmp_path / f"frame-{number}.png"), np.full((4, 4, 3), number, np.uint8))
+    frames = frames_of(tmp_path, fps=10)
+    assert [int(frame.image[0, 0, 0]) for frame in frames] == [1, 2, 9, 10]
+    np.testing.assert_allclose([frame.timestamp for frame in frames], [0, 0.1, 0.2, 0.3])
+
+
+def test_a_folder_without_pictures(tmp_path):
+    with pytest.raises(SourceNotFoundError, match="no pictures"):
+        open_source(tmp_path)
+
+
+def test_one_picture_is_a_stream_of_one_frame():
+    frames = frames_of(PHOTOGRAPH)
+    np.testing.assert_array_equal(frames[0].image, read_picture(PHOTOGRAPH))
+    assert len(frames) == 1
+
+
+def test_any_iterable_of_pictures_loses_none_and_is_read_as_it_goes():
+    taken = []
+
+    def endless():
+        while True:
+            taken.append(len(taken))
+            yield np.full((4, 4, 3), taken[-1], np.uint8)
+
+    reader = open_source(endless())
+    assert [int(reader.read().image[0, 0, 0]) for _ in range(3)] == [0, 1, 2]
+    assert len(taken) == 3
+    assert reader.total is None
+
+
+def test_an_iterable_may_hold_paths_pil_pictures_and_arrays():
+    picture = read_picture(PHOTOGRAPH)
+    for frame in frames_of([PHOTOGRAPH, str(PHOTOGRAPH), picture, Image.open(PHOTOGRAPH), PHOTOGRAPH.read_bytes()]):
+        assert np.abs(frame.image.astype(int) - picture).mean() < 1
+
+
+def test_arrays_have_the_channel_order_that_was_said():
+    red = np.zeros((2, 2, 3), np.uint8)
+    red[..., 0] = 255
+    assert frames_of([red], color="rgb")[0].image[0, 0].tolist() == [0, 0, 255]
+
+
+def test_a_four_dimensional_array_is_its_frames():
+    assert len(frames_of(np.zeros((3, 4, 5, 3), np.uint8))) == 3
+
+
+def test_a_bad_picture_in_the_middle_says_so():
+    reader = open_source([np.zeros((2, 2, 3), np.uint8), np.zeros((2, 2, 3))])
+    reader.read()
+    with pytest.raises(InvalidInputError, match="uint8"):
+        reader.read()
+
+
+@pytest.mark.parametrize("source", [b"bytes", 1.5, None, True, np.zeros((4, 4, 3), np.uint8)], ids=repr)
+def test_what_no_frames_can_come_from(source):
+    with pytest.raises(InvalidTypeError):
+        open_source(source)
+
+
+@pytest.mark.parametrize("options", [{"fps": 0}, {"fps": float("nan")}, {"timeout": -1}, {"timeout": "10"}], ids=repr)
+def test_options_out_of_range(options):
+    with pytest.raises(InvalidInputError, match=next(iter(options))):
+        open_source([], **options)
+
+
+def test_a_negative_camera_is_refused():
+    with pytest.raises(InvalidInputError, match="index"):
+        open_source(-1)
+
+
+def test_errors_are_the_sdks_own():
+    assert issubclass(SourceReadError, MobilePoseError) and issubclass(OutputError, OSError)
+
+
+# Writing
+
+
+@pytest.mark.parametrize("suffix", CODECS)
+@pytest.mark.parametrize("folder", ["plain", "вывод größe"])
+def test_a_written_video_can_be_read(tmp_path, suffix, folder):
+    path = tmp_path / folder / f"out{suffix}"
+    path.parent.mkdir()
+    with VideoWriter(path, 25.0) as writer:
+        for index, frame in enumerate(moving_photograph()):
+            writer.write(frame, index / 25)
+    found = frames_of(path)
+    assert len(found) == 20
+    assert np.abs(found[7].image.astype(int) - moving_photograph()[7]).mean() < 8
+    assert [item.name for item in path.parent.iterdir()] == [path.name]
+
+
+def test_a_writer_that_is_interrupted_leaves_a_playable_file(tmp_path):
+    with pytest.raises(KeyboardInterrupt), VideoWriter(tmp_path / "out.mp4", 25.0) as writer:
+        for index, frame in enumerate(moving_photograph()):
+            if index == 12:
+                raise KeyboardInterrupt
+            writer.write(frame, index / 25)
+    assert len(frames_of(tmp_path / "out.mp4")) == 12
+
+
+def test_slow_frames_are_repeated_and_none_is_left_out(tmp_path):
+    with VideoWriter(tmp_path / "out.avi", 10.0) as writer:
+        for index, time in enumerate([5.0, 5.1, 5.5, 5.51, 5.52]):
+            writer.write(np.full((*SIZE[::-1], 3), 50 * index, np.uint8), time)
+    greys = [round(float(frame.image.mean()) / 50) for frame in frames_of(tmp_path / "out.avi")]
+    assert greys == [0, 1, 2, 2, 2, 2, 3, 4]
+
+
+def test_a_very_long_pause_is_cut(tmp_path):
+    with VideoWriter(tmp_path / "out.avi", 5.0) as writer:
+        for time in (0.0, 1e6):
+            writer.write(np.zeros((*SIZE[::-1], 3), np.uint8), time)
+    assert len(frames_of(tmp_path / "out.avi")) <= 60
+
+
+def test_frames_of_other_sizes_are_fitted_in(tmp_path):
+    with VideoWriter(tmp_path / "out.avi", 10.0) as writer:
+        for index, size in enumerate([(120, 160), (60, 80), (300, 300)]):
+            writer.write(np.full((*size, 3), 200, np.uint8), index / 10)
+    assert {frame.image.shape for frame in frames_of(tmp_path / "out.avi")} == {(120, 160, 3)}
+
+
+def test_a_name_that_is_no_videos(tmp_path):
+    with pytest.raises(InvalidInputError, match=r"\.mp4"):
+        VideoWriter(tmp_path / "out.txt", 25.0)
+
+
+@pytest.mark.parametrize("name", ["out.avi", "aüs.avi"])
+def test_a_folder_that_is_not_there(tmp_path, name):
+    with pytest.raises(OutputError, match="folder"), VideoWriter(tmp_path / "none" / name, 25.0) as writer:
+        writer.write(np.zeros((*SIZE[::-1], 3), np.uint8), 0.0)
+
+
+def test_a_picture_reader_can_be_closed():
+    reader = PictureReader([np.zeros((2, 2, 3), np.uint8)] * 3, 3, fps=30)
+    reader.close()
+    assert reader.read() is None
