@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test clean
+.PHONY: demo test tflite clean
 
 demo: .venv/installed
 	$(BIN)/mobilepose image examples/pictures -o out
@@ -13,6 +13,14 @@ test: .venv/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
+
+# The environment that converts to TFLite; without it `make test` leaves that conversion out.
+tflite: .venv-tflite/installed
+
+.venv-tflite/installed: pyproject.toml
+	$(PYTHON) -m venv .venv-tflite
+	.venv-tflite/bin/python -m pip install --quiet --disable-pip-version-check '.[tflite-convert]'
+	@touch $@
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
@@ -27,4 +35,4 @@ test: .venv/installed-dev
 	@touch $@ .venv/installed
 
 clean:
-	rm -rf .venv out dist build
+	rm -rf .venv .venv-tflite out dist build

@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from converters.catalogue import Design
+    from converters.model_files import Request
 
 ALLOCATOR = ":".join(
     f"glibc.malloc.{name}"
     for name in ("hugetlb=1", "mmap_threshold=8589934592", "trim_threshold=8589934592")
 )  # fmt: skip
 """Keeps freed activations in large pages instead of returning them: training is 20 to 45 % faster on two cores."""
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples" / "pictures"
 
 RECIPES = ("iterative", "mapd", "half-body")
 """The keys of :data:`converters.training.recipes.METHODS`, which takes seconds to import."""
@@ -51,6 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     build = commands.add_parser("build", help="make prebuilt/<model> from its weights.safetensors, and measure it")
     build.add_argument("model")
     build.add_argument("--data", type=Path, help="folder with train.json, dev.json and images/; for trained networks")
+    _add_runtimes(build)
     build.set_defaults(run_command=_build)
 
     ablation = commands.add_parser("ablate", help="compare decoders, paddings and the flip test on dev.json")
@@ -68,7 +72,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     importer.add_argument("--out", type=Path, required=True, help="the model folder to write")
     importer.add_argument("--precision", action="append", choices=("fp32", "fp16", "int8"), help="fp16 when omitted")
     importer.add_argument("--calibration", type=Path, help="folder of your own pictures of people, for int8")
+    _add_runtimes(importer)
     importer.set_defaults(run_command=_import)
+
+    verifier = commands.add_parser("verify", help="compare a model's files with its torch network, output by output")
+    verifier.add_argument("model")
+    verifier.add_argument("--data", type=Path, help="folder with train.json and images/, for crops and calibration")
+    verifier.add_argument(
+        "--pictures", type=Path, default=EXAMPLES, help="folder of pictures where there is no --data; the examples'"
+    )
+    verifier.add_argument(
+        "--weights", type=Path, help="model folder with weights.safetensors; prebuilt/MODEL when omitted"
+    )
+    _add_runtimes(verifier)
+    verifier.set_defaults(run_command=_verify)
 
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
@@ -80,6 +97,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (CheckpointError, MobilePoseError) as error:
         parser.exit(3, f"{parser.prog}: {error}\n")
     return 0
+
+
+def _verify(options: argparse.Namespace) -> None:
+    from converters.verify import real_inputs, verify
+    from mobilepose_sdk.runtimes import RUNTIMES
+
+    design = _design(options.model)
+    inputs = real_inputs(design, options.data, options.pictures)
+    runtimes = tuple(options.runtime or RUNTIMES)
+    result = verify(design, *inputs, options.weights, runtimes, options.tflite_python)
+    print(f"{design.name}: {result}")
+    if not result.passed:
+        raise SystemExit(1)
+
+
+def _add_runtimes(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--runtime", action="append", choices=("openvino", "tflite"), help="may be given twice; openvino when omitted"
+    )
+    command.add_argument(
+        "--tflite-python",
+        type=Path,
+        metavar="PATH",
+        help="Python of the environment with onnx2tf; MOBILEPOSE_TFLITE_PYTHON or .venv-tflite when omitted",
+    )
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -114,7 +156,7 @@ def _clean(options: argparse.Namespace) -> None:
 def _build(options: argparse.Namespace) -> None:
     from converters.packaging import build
 
-    card = build(_design(options.model), options.data)
+    card = build(_design(options.model), options.data, request=_request(options, ["int8", "fp16"]))
     print(card.folder, card.accuracy if card.trained else "not trained: a card without files")
 
 
@@ -136,9 +178,15 @@ def _report(options: argparse.Namespace) -> None:
 def _import(options: argparse.Namespace) -> None:
     from converters.packaging import import_checkpoint
 
-    precisions = options.precision or ["fp16"]
-    card = import_checkpoint(_design(options.model), options.checkpoint, options.out, precisions, options.calibration)
-    print(f"wrote {card.folder}: {', '.join(precisions)}; open it with PoseEstimator({str(card.folder)!r})")
+    request = _request(options, options.precision or ["fp16"])
+    card = import_checkpoint(_design(options.model), options.checkpoint, options.out, request, options.calibration)
+    print(f"wrote {card.folder}: {', '.join(request.precisions)}; open it with PoseEstimator({str(card.folder)!r})")
+
+
+def _request(options: argparse.Namespace, precisions: list[str]) -> Request:
+    from converters.model_files import Request
+
+    return Request(precisions, options.runtime or ["openvino"], options.tflite_python)
 
 
 def _design(name: str) -> Design:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from torch import nn
 
@@ -20,6 +20,9 @@ from converters.training import detection, pose
 from converters.training.loop import Recipe, Task
 from converters.training.recipes import bottom_up
 from mobilepose_sdk.models import Approach, Kind
+
+GROUPING = {"max_people": 30, "detection_threshold": 0.1, "tag_threshold": 1.0, "adjust": True, "refine": True}
+"""Decoder of a bottom-up network: the settings of the HigherHRNet family's evaluation."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,7 @@ class Design:
         origin: what that network's weights are.
         paper_ap: COCO val AP that the paper prints.
         approach: one person's crop, or the whole picture.
+        decoder: a pose network's default; see :class:`mobilepose_sdk.models.ModelCard`.
     """
 
     name: str
@@ -59,6 +63,7 @@ class Design:
     origin: str = "random weights"
     paper_ap: float = 0.0
     approach: Approach = "top-down"
+    decoder: dict[str, Any] = field(default_factory=dict)
 
 
 def _top_down(
@@ -81,6 +86,8 @@ def _top_down(
         paper_ap=paper_ap,
         task=pose.PoseTask,
         recipe=pose.recipe(input_size),
+        # Chosen by `ablate`: the blur gains 2 points of PCK and 1 of AP, the rest is LPN's.
+        decoder={"method": "soft-argmax", "beta": 160.0, "blur": input_size[1] / 128},
     )
 
 
@@ -132,6 +139,7 @@ def _efficienthrnet(phi: int) -> Design:
         color="rgb",
         task=bottom_up.BottomUpTask,
         recipe=bottom_up.recipe((side, side)),
+        decoder=GROUPING,
     )
 
 

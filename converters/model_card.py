@@ -25,15 +25,16 @@ def markdown(card: ModelCard) -> str:
         return "\n".join(lines) + "\n"
     lines.append(f"* Licence of the weights: {card.licence}")
     if card.kind == "pose":
-        lines.append(
-            f"* Keypoints: {card.skeleton}; boxes are grown ×{card.padding}; decoder: {_options(card.decoder)}"
-        )
+        boxes = "" if card.approach == "bottom-up" else f"boxes are grown ×{card.padding}; "
+        lines.append(f"* Keypoints: {card.skeleton}; {boxes}decoder: {_options(card.decoder)}")
     else:
         lines.append(f"* People scoring at least {card.min_score} are reported")
     if card.accuracy:
         lines += ["", "## Measured", "", _accuracy(card)]
     if "checkpoint" in training:
         lines += ["", "## Origin", "", f"Converted from `{training['checkpoint']}` (sha256 {training['sha256']})."]
+        if card.quantization:
+            lines += ["", f"INT8: {_options(card.quantization)}."]
         return "\n".join(lines) + "\n"
     lines += [
         "",
@@ -50,7 +51,15 @@ def markdown(card: ModelCard) -> str:
         f"| {name} | {entry['pictures']:,} | {entry.get('what', '')} | {entry.get('terms', '')} |"
         for name, entry in training["data"].items()
     ]
-    lines += ["", f"INT8: {_options(card.quantization)}.", "", "Learning curve (dev set, averaged weights):", ""]
+    lines += [
+        "",
+        f"INT8: {_options(card.quantization)}.",
+        "",
+        "![Learning curve](curve.png)",
+        "",
+        "The last run (dev set, averaged weights):",
+        "",
+    ]
     lines += _curve(training["curve"])
     return "\n".join(lines) + "\n"
 

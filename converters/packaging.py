@@ -13,27 +13,30 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from converters import quantization, to_openvino
+from converters import quantization
 from converters.catalogue import Design
 from converters.checkpoints import load_checkpoint
 from converters.complexity import count_macs, count_parameters
+from converters.curves import draw_curve
 from converters.model_card import markdown
+from converters.model_files import DEFAULT_REQUEST, Request, quantization_facts, write_files
 from converters.sources import SOURCES
 from converters.training.validation import AP_SOURCE, PCK_SOURCE
 from mobilepose_sdk.detection import PersonDetector
 from mobilepose_sdk.errors import InvalidInputError
 from mobilepose_sdk.estimator import PoseEstimator
 from mobilepose_sdk.evaluation import evaluate_detector, evaluate_poses
-from mobilepose_sdk.models import ModelCard, ModelFile
+from mobilepose_sdk.models import ModelCard
+from mobilepose_sdk.runtimes import RUNTIMES
 
 log = logging.getLogger(__name__)
 PREBUILT = Path(__file__).resolve().parent.parent / "prebuilt"
 LICENCE = "Apache-2.0"
-POSE_DECODER = {"method": "soft-argmax", "beta": 160.0}
 
 
 def save_weights(network: nn.Module, folder: Path, training: dict[str, Any]) -> Path:
@@ -90,8 +93,13 @@ def load_weights(design: Design, folder: Path) -> nn.Module:
     return network.eval()
 
 
-def build(design: Design, data: Path | None, folder: Path | None = None) -> ModelCard:
-    """Make a model's OpenVINO files and its card from its ``weights.safetensors``, and measure them.
+def build(
+    design: Design,
+    data: Path | None,
+    folder: Path | None = None,
+    request: Request = DEFAULT_REQUEST,
+) -> ModelCard:
+    """Make a model's files and its card from its ``weights.safetensors``, and measure them.
 
     A network without that file gets a card that says so.
 
@@ -100,6 +108,7 @@ def build(design: Design, data: Path | None, folder: Path | None = None) -> Mode
         data: folder with ``train.json`` (calibration) and ``dev.json`` (the card's figures); an untrained network
             needs none.
         folder: the model's folder; ``prebuilt/<name>`` when omitted.
+        request: which files to make.
 
     Raises:
         InvalidInputError: there are weights, but no data.
@@ -115,9 +124,9 @@ def build(design: Design, data: Path | None, folder: Path | None = None) -> Mode
             f"{design.name} is trained: building it needs --data FOLDER to calibrate and measure it"
         )
     training = json.loads((folder / "training.json").read_text(encoding="utf-8"))
-    inputs = quantization.calibration_inputs(data, design.kind, design.input_size)
-    card = package(design, load_weights(design, folder), folder, ("int8", "fp16"), inputs, training)
-    return measure(card, data)
+    draw_curve(training, folder / "curve.png")
+    inputs = quantization.calibration_inputs(data, design)
+    return measure(package(design, load_weights(design, folder), folder, request, inputs, training), data)
 
 
 def describe(design: Design, folder: Path) -> ModelCard:
@@ -135,7 +144,7 @@ def describe(design: Design, folder: Path) -> ModelCard:
         stride=design.stride,
         outputs=[],
         skeleton="coco-17" if design.kind == "pose" else "",
-        decoder=POSE_DECODER if design.kind == "pose" else {},
+        decoder=dict(design.decoder),
         min_score=0.0 if design.kind == "pose" else 0.3,
         parameters=count_parameters(network),
         macs=count_macs(network, design.input_size),
@@ -147,39 +156,58 @@ def package(
     design: Design,
     network: nn.Module,
     folder: Path,
-    precisions: Sequence[str],
+    request: Request,
     inputs: list[NDArray[np.uint8]],
     training: dict[str, Any],
 ) -> ModelCard:
-    """Write a network's OpenVINO files and an unmeasured card.
+    """Write a network's files and an unmeasured card.
 
     Args:
         design: which model.
         network: with its weights.
         folder: where to.
-        precisions: ``"int8"``, ``"fp16"`` and ``"fp32"`` in the order of recommendation.
+        request: which files.
         inputs: calibration inputs for INT8; see :func:`converters.quantization.quantize`.
         training: what the weights were made from.
     """
-    floating = to_openvino.convert(network, design.input_size, design.outputs)
-    files = {}
-    for precision in precisions:
-        model = quantization.quantize(floating, inputs) if precision == "int8" else floating
-        files[precision] = _listed(to_openvino.save(model, folder, precision), folder)
+    before = _card_of_same_weights(folder, training)
+    made = write_files(design, network, folder, request, inputs)
+    files = {**(before.files if before else {}), **made}
     card = replace(
         describe(design, folder),
         licence=training.get("licence", LICENCE),
-        outputs=[{"name": output.any_name, "shape": list(output.shape)} for output in floating.outputs],
+        outputs=_outputs(design, network),
         training=training,
-        quantization={"method": "NNCF post-training, mixed preset", "pictures": len(inputs)} if inputs else {},
-        files={"openvino": files},
+        quantization={**(before.quantization if before else {}), **quantization_facts(made, len(inputs))},
+        files={runtime: files[runtime] for runtime in RUNTIMES if runtime in files},
     )
     write_card(card)
     return card
 
 
+def _outputs(design: Design, network: nn.Module) -> list[dict[str, Any]]:
+    """Name and shape, for one picture, of each output."""
+    width, height = design.input_size
+    with torch.no_grad():
+        maps = network.eval()(torch.zeros(1, 3, height, width))
+    maps = maps if isinstance(maps, tuple) else (maps,)
+    return [{"name": name, "shape": list(output.shape)} for name, output in zip(design.outputs, maps)]
+
+
+def _card_of_same_weights(folder: Path, training: dict[str, Any]) -> ModelCard | None:
+    """The folder's card, unless there is none or its files were made from other weights."""
+    if not (folder / "card.json").exists():
+        return None
+    card = ModelCard.read(folder)
+    return card if card.training == json.loads(json.dumps(training)) else None
+
+
 def import_checkpoint(
-    design: Design, checkpoint: Path, folder: Path, precisions: Sequence[str], calibration: Path | None
+    design: Design,
+    checkpoint: Path,
+    folder: Path,
+    request: Request,
+    calibration: Path | None,
 ) -> ModelCard:
     """A model folder from an official checkpoint; ``PoseEstimator(folder)`` opens it.
 
@@ -187,7 +215,7 @@ def import_checkpoint(
         design: which network the checkpoint is of.
         checkpoint: see :func:`converters.checkpoints.load_checkpoint`.
         folder: where to.
-        precisions: ``"int8"``, ``"fp16"`` and ``"fp32"`` in the order of recommendation.
+        request: which files.
         calibration: folder of pictures with people, for INT8.
 
     Raises:
@@ -196,33 +224,34 @@ def import_checkpoint(
     """
     network = load_checkpoint(design.network(), checkpoint)
     inputs: list[NDArray[np.uint8]] = []
-    if "int8" in precisions:
+    if "int8" in request.precisions:
         if calibration is None:
             raise InvalidInputError("INT8 needs --calibration FOLDER: a folder of your own pictures of people")
-        inputs = quantization.inputs_from_pictures(calibration, design.kind, design.input_size)
+        inputs = quantization.inputs_from_pictures(calibration, design)
         log.info("calibrating with %d inputs from %s", len(inputs), calibration)
     digest = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
     origin = {"checkpoint": checkpoint.name, "sha256": digest, "licence": "that of the checkpoint"}
-    return package(design, network, folder, precisions, inputs, origin)
+    return package(design, network, folder, request, inputs, origin)
 
 
 def measure(card: ModelCard, data: Path) -> ModelCard:
     """Measure every file of a card on ``dev.json`` and write the figures, and a detector's threshold, into it."""
     accuracy: dict[str, dict[str, float]] = {}
     min_score = card.min_score
-    for precision in card.files["openvino"]:
+    for runtime, precision in ((r, p) for r, listed in card.precisions.items() for p in listed):
         if card.kind == "pose":
-            with PoseEstimator(card.folder, precision=precision, detector=None) as estimator:
+            with PoseEstimator(card.folder, runtime=runtime, precision=precision, detector=None) as estimator:
                 by_source = evaluate_poses(estimator, data / "dev.json", data / "images").figures
             figures = {"PCK@0.2": by_source[PCK_SOURCE]["PCK@0.2"], "AP": by_source[AP_SOURCE]["AP"]}
         else:
-            detector = PersonDetector(card.folder, precision=precision, min_score=0.03)
+            detector = PersonDetector(card.folder, min_score=0.03, runtime=runtime, precision=precision)
             curve = evaluate_detector(detector, data / "dev.json", data / "images")
-            min_score = round(curve.best_threshold(), 2) if precision == "int8" else min_score
+            # One threshold for all files: that of the first, which is the recommended one.
+            min_score = min_score if accuracy else round(curve.best_threshold(), 2)
             reached = curve.at(min_score)
             figures = {"AP50": curve.average_precision, "precision": reached[0], "recall": reached[1]}
-        accuracy[f"openvino-{precision}"] = {name: round(value, 4) for name, value in figures.items()}
-        log.info("%s openvino %s: %s", card.name, precision, accuracy[f"openvino-{precision}"])
+        accuracy[f"{runtime}-{precision}"] = {name: round(value, 4) for name, value in figures.items()}
+        log.info("%s %s %s: %s", card.name, runtime, precision, accuracy[f"{runtime}-{precision}"])
     measured = replace(card, accuracy=accuracy, min_score=min_score)
     write_card(measured)
     return measured
@@ -234,12 +263,3 @@ def write_card(card: ModelCard) -> None:
     del entries["folder"]
     (card.folder / "card.json").write_text(json.dumps(entries, indent=2) + "\n", encoding="utf-8")
     (card.folder / "README.md").write_text(markdown(card), encoding="utf-8")
-
-
-def _listed(paths: list[Path], folder: Path) -> list[ModelFile]:
-    return [
-        ModelFile(
-            path.relative_to(folder).as_posix(), path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest()
-        )
-        for path in paths
-    ]

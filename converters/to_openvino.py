@@ -10,18 +10,35 @@ import torch
 from torch import Tensor, nn
 
 from converters.deploy import deployable
-from converters.training.loop import Normalised
+from converters.training.loop import MEAN, STD
 
 
 class PictureInput(nn.Module):
-    """(N, H, W, 3) uint8 pictures in the card's colour order to the network's outputs."""
+    """(N, H, W, 3) uint8 pictures in the card's colour order to the network's outputs.
+
+    Pixels are normalised in the layout they come in, and outputs transposed in the open: left to itself, the plugin
+    does both in slow passes of its own.
+    """
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
-        self.model = Normalised(network)
+        self.network = network
+        self.scale: Tensor
+        self.shift: Tensor
+        deviation = torch.tensor(STD)
+        self.register_buffer("scale", 1 / (255 * deviation))
+        self.register_buffer("shift", -torch.tensor(MEAN) / deviation)
 
     def forward(self, pictures: Tensor) -> Any:
-        return self.model(pictures.permute(0, 3, 1, 2))
+        outputs = self.network((pictures.float() * self.scale + self.shift).permute(0, 3, 1, 2))
+        return tuple(map(_transposed, outputs)) if isinstance(outputs, tuple) else _transposed(outputs)
+
+
+def _transposed(output: Tensor) -> Tensor:
+    """The same map, its way from channels-last spelled out as a transposition of (N, H·W, C)."""
+    pixels = output.permute(0, 2, 3, 1).flatten(1, 2)
+    transposed: Tensor = torch.unflatten(pixels.transpose(1, 2), 2, output.shape[2:])
+    return transposed
 
 
 def convert(network: nn.Module, input_size: tuple[int, int], outputs: tuple[str, ...]) -> openvino.Model:

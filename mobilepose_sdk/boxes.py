@@ -72,8 +72,10 @@ def checked_boxes(boxes: Any, image_size: tuple[int, int]) -> NDArray[np.float32
             picture.
     """
     try:
-        with np.errstate(over="ignore"):
-            array = np.asarray(boxes, dtype=np.float32)
+        array = np.asarray(boxes)
+        if array.dtype != np.float32:
+            with np.errstate(over="ignore"):
+                array = array.astype(np.float32)
     except (TypeError, ValueError) as error:
         raise InvalidInputError(f"boxes must be numbers of shape (N, 4), xyxy: {error}") from error
     if array.size == 0:
@@ -81,6 +83,12 @@ def checked_boxes(boxes: Any, image_size: tuple[int, int]) -> NDArray[np.float32
     if array.ndim != 2 or array.shape[1] != 4:
         raise InvalidInputError(f"boxes must have shape (N, 4), xyxy, got {array.shape}; one box is [[x1, y1, x2, y2]]")
     width, height = image_size
+    if all(
+        SMALLEST_SIDE <= x2 - x1 <= LARGEST_SIDE and SMALLEST_SIDE <= y2 - y1 <= LARGEST_SIDE
+        and x2 > 0 and y2 > 0 and x1 < width and y1 < height
+        for x1, y1, x2, y2 in array.tolist()
+    ):  # fmt: skip
+        return array
     with np.errstate(over="ignore", invalid="ignore"):
         sides = array[:, 2:] - array[:, :2]
     wrong = {

@@ -117,17 +117,22 @@ def pose_boxes(keypoints: Array, scores: Array, boxes: Array) -> NDArray[np.floa
     high = np.where(shown[:, :, None], keypoints, -far).max(axis=1, initial=-far)
     unknown = np.add.reduce(shown, axis=1) < 2
     low[unknown], high[unknown] = boxes[unknown, :2], boxes[unknown, 2:]
-    extent = high - low
-    # The shoulders of a person in profile, or a body that lies down, span next to nothing.
-    extent = np.where(unknown[:, None], 0, np.maximum(extent, extent.max(axis=1, keepdims=True) / 4))
-    return np.concatenate([low - extent * MARGINS[:2], high + extent * MARGINS[2:]], axis=1).astype(np.float32)
+    centre, extent = (low + high) / 2, high - low
+    # The keypoints of a body that lies down, or is seen from its side, span next to nothing one way.
+    extent = np.maximum(extent, extent.max(axis=1, initial=0, keepdims=True) / 4)
+    margins = np.where(unknown[:, None], 0, MARGINS)
+    low, high = centre - extent * (0.5 + margins[:, :2]), centre + extent * (0.5 + margins[:, 2:])
+    return np.concatenate([low, high], axis=1).astype(np.float32)
 
 
 def _inside(boxes: Array, shape: tuple[int, ...]) -> Array:
     """Boxes of which enough is in a picture of this shape."""
     height, width = shape[:2]
-    visible = np.clip(boxes, 0, np.array([width, height, width, height], dtype=np.float32))
-    return np.asarray(boxes[(visible[:, 2:] - visible[:, :2] >= NARROWEST).all(axis=1)])
+    visible = [
+        min(x2, width) - max(x1, 0.0) >= NARROWEST and min(y2, height) - max(y1, 0.0) >= NARROWEST
+        for x1, y1, x2, y2 in boxes.tolist()
+    ]
+    return boxes if all(visible) else boxes[visible]
 
 
 def _joined(boxes: Array, detected: Array) -> Array:

@@ -166,8 +166,8 @@ def _keep_reading(source: int | str, capture: Any, timeout: float, newest: _Newe
                 newest.fail(SourceLostError(f"{_name(source)} went away: it was opened again {ATTEMPTS} times in vain"))
                 return
             failures += 1
-            newest.stopped.wait(PAUSE)
-            capture = _opened_again(source, timeout)
+            if not newest.stopped.wait(PAUSE):
+                capture = _opened_again(source, timeout)
     finally:
         if capture is not None:
             capture.release()

@@ -21,6 +21,8 @@ from mobilepose_sdk.video_damage import is_cut_short
 
 VideoSource: TypeAlias = int | str | os.PathLike[str] | Iterable[PictureSource]
 """A camera's index, a video file, a stream's address, a folder of frames, one picture, or an iterable of pictures."""
+TEXT_SUFFIXES = frozenset(".ans .art .asc .diz .ice .nfo .txt .vt".split())
+"""Files that FFmpeg would show as scrolling text."""
 _ACCEPTED = "accepted: a camera index, a video file, an RTSP address, a folder of frames, an iterable of pictures"
 
 
@@ -84,8 +86,11 @@ def _open_path(path: str, fps: float) -> FrameReader:
         raise SourceReadError(f"cannot open {path!r}: {error}") from error
     if empty:
         raise SourceReadError(f"{path!r} is empty")
+    suffix = Path(path).suffix.lower()
+    if suffix in TEXT_SUFFIXES:
+        raise SourceReadError(f"{path!r} is no video but text")
     # A GIF is more often a clip than a picture.
-    if Path(path).suffix.lower() in PICTURE_SUFFIXES - {".gif"}:
+    if suffix in PICTURE_SUFFIXES - {".gif"}:
         return PictureReader([path], 1, fps=fps)
     return VideoReader(path)
 

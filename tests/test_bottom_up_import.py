@@ -14,8 +14,7 @@ import torch
 from fakes import FakeRuntime, make_card
 
 from converters.__main__ import main
-from converters.catalogue import DESIGNS
-from converters.packaging import GROUPING
+from converters.catalogue import DESIGNS, GROUPING
 from converters.quantization import calibration_inputs, inputs_from_pictures
 from converters.to_openvino import PictureInput
 from mobilepose_sdk import PoseEstimator, runtimes

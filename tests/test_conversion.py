@@ -10,8 +10,6 @@ import pytest
 import torch
 from torch import nn
 
-from converters.deploy import PhaseUpsample, deployable
-from converters.networks.blocks import GroupedTransposedConv
 from converters.networks.lpn import LPN
 from converters.networks.mobileposenet import MobilePoseNet
 from converters.networks.person_detector import PersonDetector
@@ -35,23 +33,6 @@ def with_statistics(network: nn.Module) -> nn.Module:
 
 def pictures(count: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (count, SIZE[1], SIZE[0], 3), dtype=np.uint8)
-
-
-@pytest.mark.parametrize(("channels_in", "channels_out"), [(32, 32), (32, 16)])
-def test_phase_upsampling_equals_the_transposed_convolution(channels_in: int, channels_out: int) -> None:
-    torch.manual_seed(0)
-    layer = GroupedTransposedConv(channels_in, channels_out)
-    x = torch.randn(2, channels_in, 5, 7)
-    expected = nn.functional.conv_transpose2d(x, layer.weight, stride=2, padding=1, groups=channels_out)
-    torch.testing.assert_close(PhaseUpsample(layer)(x), expected, rtol=1e-5, atol=1e-5)
-
-
-def test_deployable_leaves_the_network_alone() -> None:
-    network = LPN(50)
-    copy = deployable(network)
-    assert isinstance(network.deconv_layers[0], GroupedTransposedConv)
-    assert isinstance(copy.deconv_layers[0], PhaseUpsample)
-    assert network.training
 
 
 @pytest.mark.parametrize("make", NETWORKS.values(), ids=NETWORKS)

@@ -66,7 +66,9 @@ def test_a_person_twice_as_large_in_the_picture_is_smoothed_alike():
 def test_time_counts_and_not_the_number_of_frames():
     """A step is followed as far after a second, whether that was ten frames or a hundred."""
     after = [
-        smoothed(np.concatenate([np.zeros((1, 1, 2)), np.ones((fps, 1, 2))]), fps, Smoothing(responsiveness=0))[-1, 0, 0]
+        smoothed(np.concatenate([np.zeros((1, 1, 2)), np.ones((fps, 1, 2))]), fps, Smoothing(responsiveness=0))[
+            -1, 0, 0
+        ]
         for fps in (10, 100)
     ]
     assert after[0] == pytest.approx(after[1], abs=0.02)

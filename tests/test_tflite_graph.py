@@ -7,10 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from converters.catalogue import DESIGNS
+from converters.channel_order import blocked
 from converters.networks.blocks import GlobalContext, GroupedTransposedConv
 from converters.networks.slbnet import PyramidPooling
 from converters.onnx_nodes import depth_to_space
-from converters.tflite_graph import Context, IntegerPReLU, PhaseUpsample, Pyramid, attention_lost, blocked, tflite_form
+from converters.tflite_graph import tflite_form
+from converters.tflite_layers import Context, IntegerPReLU, PhaseUpsample, Pyramid, attention_lost
 from converters.training.loop import MEAN, Normalised
 from tests.test_conversion import with_statistics
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -69,7 +70,7 @@ def motion(first, second):
 def test_every_frame_of_a_file_comes_once_and_in_order(video, name):
     frames = frames_of(video(name))
     assert [frame.index for frame in frames] == list(range(20))
-    for before, after in zip(frames, frames[1:]):
+    for before, after in pairwise(frames):
         np.testing.assert_allclose(motion(before.image, after.image), [-STEP, 0], atol=0.5)
 
 

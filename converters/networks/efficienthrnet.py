@@ -203,6 +203,13 @@ class EfficientHRNet(nn.Module):
             nn.init.normal_(head.weight, std=0.001)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        finest = self.finest(x)
+        coarse = self.final_layers[0](finest)
+        fine = self.final_layers[1](self.deconv_layers[0](torch.cat((finest, coarse), dim=1)))
+        return coarse, fine
+
+    def finest(self, x: Tensor) -> Tensor:
+        """(N, 3, H, W) to the high-resolution network's finest map, (N, width, H / 4, W / 4)."""
         quarter, eighth, sixteenth, thirty_second = self._encode(x)
         maps = self.stage2([self.trans1_branch1(quarter), self.trans1_branch2(eighth)])
         maps = self.stage3([self.trans2_branch1(maps[0]), self.trans2_branch2(maps[1]), self.trans2_branch3(sixteenth)])
@@ -214,9 +221,7 @@ class EfficientHRNet(nn.Module):
                 self.trans3_branch4(thirty_second),
             ]
         )
-        coarse = self.final_layers[0](maps[0])
-        fine = self.final_layers[1](self.deconv_layers[0](torch.cat((maps[0], coarse), dim=1)))
-        return coarse, fine
+        return cast(Tensor, maps[0])
 
     def _encode(self, x: Tensor) -> list[Tensor]:
         maps = []

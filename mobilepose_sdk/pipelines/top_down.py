@@ -103,7 +103,8 @@ class TopDown:
         if sum(counts) == 0:
             k = len(self.skeleton)
             return [(np.zeros((0, k, 2), np.float32), np.zeros((0, k), np.float32)) for _ in images]
-        crops = np.concatenate([warp_crops(image, m, size) for image, m in zip(images, matrices)])
+        warped = [warp_crops(image, m, size) for image, m in zip(images, matrices)]
+        crops = warped[0] if len(warped) == 1 else np.concatenate(warped)
         xy, scores = decode(self._heatmaps(as_channels(crops, self.card.color)), self.method, self.beta, self.blur)
         keypoints = apply_affine(invert_affine(np.concatenate(matrices)), xy * self.card.stride)
         ends = np.cumsum(counts)[:-1]

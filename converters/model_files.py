@@ -1,0 +1,87 @@
+"""A network's files for each runtime, listed with size and sha256 as a card lists them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from converters import quantization, to_openvino, to_tflite
+from converters.catalogue import Design
+from mobilepose_sdk.models import ModelFile
+from mobilepose_sdk.runtimes import RuntimeName
+
+Files = dict[str, list[ModelFile]]
+"""By precision."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """Which files of a model are wanted.
+
+    Attributes:
+        precisions: ``"int8"``, ``"fp16"`` and ``"fp32"`` in the order of recommendation.
+        runtimes: whose files; those of another that the folder has stay, as long as they are of the same weights.
+        tflite_python: see :func:`converters.to_tflite.find_python`.
+    """
+
+    precisions: Sequence[str] = ("int8", "fp16")
+    runtimes: Sequence[RuntimeName] = ("openvino",)
+    tflite_python: Path | None = None
+
+
+DEFAULT_REQUEST = Request()
+
+
+def write_files(
+    design: Design, network: nn.Module, folder: Path, request: Request, inputs: list[NDArray[np.uint8]]
+) -> dict[str, Files]:
+    """Write a network's files into its folder.
+
+    Returns:
+        them by runtime.
+
+    Raises:
+        MissingDependencyError: there is no environment that makes TFLite files; nothing is written.
+    """
+    made: dict[str, Files] = {}
+    if "tflite" in request.runtimes:
+        to_tflite.find_python(request.tflite_python)
+    if "openvino" in request.runtimes:
+        floating = to_openvino.convert(network, design.input_size, design.outputs)
+        made["openvino"] = {}
+        for precision in request.precisions:
+            model = quantization.quantize(floating, inputs) if precision == "int8" else floating
+            made["openvino"][precision] = _listed(to_openvino.save(model, folder, precision), folder)
+    if "tflite" in request.runtimes:
+        paths = to_tflite.convert(
+            network, design.input_size, design.outputs, folder, request.precisions, inputs, request.tflite_python
+        )
+        made["tflite"] = {precision: _listed([path], folder) for precision, path in paths.items()}
+    return made
+
+
+def quantization_facts(made: dict[str, Files], pictures: int) -> dict[str, Any]:
+    """How the INT8 files among those made were calibrated."""
+    facts: dict[str, Any] = {}
+    if "int8" in made.get("openvino", {}):
+        facts |= {"method": "NNCF post-training, mixed preset", "pictures": pictures}
+    if "int8" in made.get("tflite", {}):
+        used = min(pictures, to_tflite.CALIBRATION_COUNT)
+        facts["tflite"] = f"TensorFlow post-training, integers throughout, {used} pictures"
+    return facts
+
+
+def _listed(paths: list[Path], folder: Path) -> list[ModelFile]:
+    return [
+        ModelFile(
+            path.relative_to(folder).as_posix(), path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest()
+        )
+        for path in paths
+    ]
