@@ -125,9 +125,10 @@ def layer_kinds(model: Any, picture: NDArray[np.uint8], runs: int = 20) -> list[
     return sorted(((kind, sum(t), len(t)) for kind, t in kinds.items()), key=lambda row: -row[1])
 
 
-def compare(design: Design, data: Path, count: int, threads: int, seconds: float, layers: bool) -> None:
-    inputs = quantization.calibration_inputs(data, design, count)
-    folder = PREBUILT / design.name
+def compare(design: Design, options: argparse.Namespace) -> None:
+    threads = options.threads
+    inputs = quantization.calibration_inputs(options.data, design, options.calibration)
+    folder = options.weights / design.name
     trained = (folder / "weights.safetensors").exists()
     network = load_weights(design, folder) if trained else untrained(design.network, inputs)
     with warnings.catch_warnings():
@@ -142,7 +143,7 @@ def compare(design: Design, data: Path, count: int, threads: int, seconds: float
         for precision in HINTS:
             models[graph, precision] = integer if precision == "int8" else model
     ready = {" ".join(key): compiled(model, key[1], threads) for key, model in models.items()}
-    times = interleaved(ready, inputs[0], seconds)
+    times = interleaved(ready, inputs[0], options.seconds)
     medians = {name: statistics.median(measured) for name, measured in times.items()}
     least = {name: min(measured) for name, measured in times.items()}
 
@@ -161,7 +162,7 @@ def compare(design: Design, data: Path, count: int, threads: int, seconds: float
             f"deploy {precision} against deploy fp32: {medians['deploy fp32'] / medians[f'deploy {precision}']:.2f}×, "
             f"against plain fp32: {medians['plain fp32'] / medians[f'deploy {precision}']:.2f}×"
         )
-    if layers:
+    if options.layers:
         for (graph, precision), model in models.items():
             kinds = layer_kinds(compiled(model, precision, threads, counters=True), inputs[0])
             print(f"\n{design.name} {graph} {precision}: {sum(t for _, t, _ in kinds):.1f} ms in layers")
@@ -174,12 +175,15 @@ def main() -> None:
     parser.add_argument("models", nargs="+", choices=list(DESIGNS), metavar="MODEL")
     parser.add_argument("--data", type=Path, required=True, help="folder with train.json and images/, for calibration")
     parser.add_argument("--calibration", type=int, default=32, help="inputs INT8 is calibrated with (default: 32)")
+    parser.add_argument(
+        "--weights", type=Path, default=PREBUILT, help="folder with MODEL/weights.safetensors (default: prebuilt)"
+    )
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
     parser.add_argument("--seconds", type=float, default=30, help="length of a model's interleaved run (default: 30)")
     parser.add_argument("--layers", action="store_true", help="also print the time by kind of layer")
     options = parser.parse_args()
     for name in options.models:
-        compare(DESIGNS[name], options.data, options.calibration, options.threads, options.seconds, options.layers)
+        compare(DESIGNS[name], options)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ def draw_curve(training: dict[str, Any], path: Path) -> None:
     for key, label in COLUMNS.items():
         if key in entries[0]:
             axes.plot(samples, [entry[key] for entry in entries], marker=".", label=label)
-    for before, after in zip(entries, entries[1:]):
+    for before, after in pairwise(entries):
         if before["input"] != after["input"]:
             axes.axvline(before["samples"] / 1000, color="0.7", linestyle=":")
     axes.set_xlabel("thousand samples (dotted: another input size)")

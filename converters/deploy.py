@@ -21,6 +21,7 @@ from converters.networks.efficienthrnet import EfficientHRNet
 from converters.networks.elpn import EfficientBottleneck
 from converters.networks.lpn import LPN, LightweightBottleneck
 from converters.networks.mobileposenet import LightweightUpsampling
+from converters.networks.slbnet import PyramidPooling
 
 PHASES = ((0, 0), (0, 1), (1, 0), (1, 1))
 """Row and column of the four output pixels that one input pixel becomes."""
@@ -180,6 +181,28 @@ class FoldedHeads(nn.Module):
         return self.coarse(finest), self.head(self.upsampling(finest))
 
 
+class NestedPyramid(nn.Module):
+    """A :class:`PyramidPooling` that pools the finest grid with a plain window and each coarser one from the finer.
+
+    The plugin has no fast adaptive pooling. The grids must halve each time and the finest divide the map, as SLBNet's
+    do; height and width are then fixed in the graph, the batch is not.
+    """
+
+    def __init__(self, pyramid: PyramidPooling) -> None:
+        super().__init__()
+        self.rates = pyramid.RATES
+        self.branches = nn.ModuleList(cast(nn.Sequential, branch)[1] for branch in pyramid.branches)
+
+    def forward(self, x: Tensor) -> Tensor:
+        height, width = map(int, x.shape[2:])
+        grids = [F.avg_pool2d(x, (height // self.rates[-1], width // self.rates[-1]))]
+        for _ in self.rates[1:]:
+            grids.append(F.avg_pool2d(grids[-1], 2))
+        maps = [branch(grid) for branch, grid in zip(self.branches, reversed(grids))]
+        enlarged = [F.interpolate(pooled, (height, width), mode="bilinear", align_corners=False) for pooled in maps]
+        return torch.cat([x, *enlarged], dim=1)
+
+
 def _lpn(network: LPN) -> LPN:
     """Both upsampling layers phase by phase; the second one up to the heatmaps."""
     layers = list(network.deconv_layers)
@@ -206,6 +229,7 @@ FORMS: dict[type[nn.Module], Callable[[Any], nn.Module]] = {
     LightweightBottleneck: ContextBeforeProjection,
     EfficientBottleneck: ContextBeforeProjection,
     LightweightUpsampling: _lightweight_upsampling,
+    PyramidPooling: NestedPyramid,
     LPN: _lpn,
     EfficientHRNet: FoldedHeads,
 }

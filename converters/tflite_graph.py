@@ -132,7 +132,7 @@ def export_onnx(network: nn.Module, input_size: tuple[int, int], outputs: tuple[
     """
     width, height = input_size
     with warnings.catch_warnings():
-        # The exporter's successor emits layouts that onnx2tf misreads; shapes are constant by design.
+        # This exporter's successor ignores the symbolic forms of onnx_nodes; shapes are constant by design.
         warnings.simplefilter("ignore")
         torch.onnx.export(
             tflite_form(network),

@@ -31,7 +31,8 @@ class PhaseUpsample(nn.Module):
     """A :class:`GroupedTransposedConv` with the BatchNorm and ReLU that follow it.
 
     The input is laid side by side four times, once a phase, and convolved depthwise. Where an output channel sums
-    ``s`` inputs, these must be ``s`` blocks of channels: input ``s · C + c`` goes to output ``c``; see :func:`~converters.channel_order.blocked`.
+    ``s`` inputs, these must be ``s`` blocks of channels, see :func:`~converters.channel_order.blocked`: input
+    ``s · C + c`` goes to output ``c``.
     """
 
     def __init__(self, layer: GroupedTransposedConv, norm: nn.BatchNorm2d) -> None:
@@ -160,7 +161,7 @@ class SeparateScales(nn.Module):
 
 
 class IntegerPReLU(nn.Module):
-    """PReLU as ``x + relu((slope - 1) · x)``: XNNPACK runs a product, a ReLU and a sum in integers, but no PReLU.
+    """PReLU as ``x + relu((slope - 1) · x)``: a product with its ReLU and a sum, which XNNPACK runs in integers.
 
     A channel whose slope is above 1 needs the sign of both changed.
     """
@@ -180,7 +181,7 @@ class IntegerPReLU(nn.Module):
 
 
 class SixfoldHardSwish(nn.Module):
-    """``x · relu6(x + 3)``, six times hard swish: a sum and a product in integers, where TFLite's own stays scalar."""
+    """``x · relu6(x + 3)``, six times hard swish: a sum and a product, which XNNPACK runs in integers."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x * F.relu6(x + 3.0)

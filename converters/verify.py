@@ -20,7 +20,7 @@ from converters.networks.blocks import GlobalContext
 from converters.packaging import PREBUILT, load_weights
 from converters.to_openvino import PictureInput
 from mobilepose_sdk.decoding.heatmaps import decode
-from mobilepose_sdk.errors import MissingDependencyError
+from mobilepose_sdk.errors import InvalidInputError, MissingDependencyError
 from mobilepose_sdk.runtimes import RUNTIMES, RuntimeName
 from mobilepose_sdk.runtimes.tflite import TFLiteRuntime
 
@@ -110,10 +110,13 @@ def verify(
         weights: a model folder with ``weights.safetensors``; ``prebuilt/<name>`` when omitted.
         runtimes: which to check; one whose tools are not installed is skipped, and the answer says so.
         tflite_python: see :func:`converters.to_tflite.find_python`.
+
+    Raises:
+        InvalidInputError: the weights are of another network.
     """
     folder = weights or PREBUILT / design.name
     trained = (folder / "weights.safetensors").exists()
-    network = load_weights(design, folder) if trained else untrained(design.network, calibration)
+    network = _trained(design, folder) if trained else untrained(design.network, calibration)
     with torch.no_grad():
         expected = [_as_list(PictureInput(network)(torch.from_numpy(picture))) for picture in compared]
     comparisons, skipped = [], {}
@@ -177,6 +180,16 @@ def untrained(make: Callable[[], nn.Module], inputs: Inputs) -> nn.Module:
             for start in range(0, min(len(inputs), 32), 8):
                 PictureInput(network)(torch.from_numpy(np.concatenate(inputs[start : start + 8])))
     return network.eval()
+
+
+def _trained(design: Design, folder: Path) -> nn.Module:
+    try:
+        return load_weights(design, folder)
+    except RuntimeError as error:
+        raise InvalidInputError(
+            f"{folder / 'weights.safetensors'} does not fit {design.name}, whose design may have changed: train it "
+            "again, or give other weights with --weights FOLDER; a folder without weights means random ones"
+        ) from error
 
 
 def _as_list(outputs: torch.Tensor | tuple[torch.Tensor, ...]) -> Maps:

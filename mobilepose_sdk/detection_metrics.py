@@ -39,6 +39,11 @@ class DetectionCurve:
         f1 = 2 * self.precision * self.recall / np.maximum(self.precision + self.recall, 1e-9)
         return float(self.scores[f1.argmax()]) if len(f1) else 1.0
 
+    def threshold_for(self, precision: float) -> float:
+        """The lowest threshold at which at least this share of the boxes are people; the best F1's where there is none."""
+        reached = np.flatnonzero(self.precision >= precision)
+        return float(self.scores[reached[-1]]) if len(reached) else self.best_threshold()
+
 
 @dataclass(frozen=True)
 class PicturePeople:

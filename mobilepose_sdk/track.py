@@ -131,7 +131,8 @@ class Track:
 
 def moved(box: Array, shift: tuple[float, float]) -> NDArray[np.float32]:
     """A box (4,) elsewhere."""
-    return np.asarray(box + np.array(shift * 2, dtype=np.float32), dtype=np.float32)
+    (x1, y1, x2, y2), (x, y) = box.tolist(), shift
+    return np.array([x1 + x, y1 + y, x2 + x, y2 + y], dtype=np.float32)
 
 
 def overlap(first: Array, second: Array) -> float:

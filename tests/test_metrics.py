@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mobilepose_sdk.detection_metrics import PicturePeople, detection_curve, split_people
+from mobilepose_sdk.detection_metrics import DetectionCurve, PicturePeople, detection_curve, split_people
 from mobilepose_sdk.errors import InvalidInputError
 from mobilepose_sdk.metrics import (
     COCO_STATS,
@@ -403,6 +403,15 @@ def test_a_threshold_is_looked_up():
     assert curve.at(0.9) == (1, 0.5)
     assert curve.at(0.75) == (0.5, 0.5)
     assert curve.at(0) == pytest.approx((2 / 3, 1))
+
+
+def test_a_threshold_for_a_precision_is_the_lowest_that_reaches_it():
+    scores, precision, recall = np.array([0.9, 0.8, 0.7, 0.6]), np.array([1, 0.5, 0.67, 0.5]), np.array([1, 1, 2, 2]) / 4
+    curve = DetectionCurve(scores, precision, recall, 0.5)
+    assert curve.threshold_for(0.6) == 0.7
+    assert curve.threshold_for(0.5) == 0.6
+    never = DetectionCurve(scores, precision / 2, recall, 0.2)
+    assert never.threshold_for(0.6) == never.best_threshold()
 
 
 def test_the_best_threshold_has_the_highest_f1():

@@ -56,11 +56,16 @@ class Detector:
 
 
 @pytest.fixture
-def make(monkeypatch, tmp_path):
+def make(monkeypatch, tmp_path, network):
     """Makes estimators of the fake network, with a detector of the fake people unless told otherwise."""
-    monkeypatch.setattr(runtimes, "load", lambda *arguments: FakePose())
+    monkeypatch.setattr(runtimes, "load", lambda *arguments: network)
     folder = write_model(tmp_path / "pose")
     return lambda **options: PoseEstimator(folder, **{"detector": Detector(), **options})
+
+
+@pytest.fixture
+def network():
+    return FakePose()
 
 
 @pytest.fixture
@@ -176,8 +181,26 @@ def test_somebody_who_comes_in_is_found_with_the_next_detection(make):
     assert counts == [1] * 5 + [2] * 7
 
 
-def test_a_detected_person_who_is_followed_already_is_not_doubled(make, walk):
-    assert {len(result) for result in make().stream(walk, detect_every=1)} == {1}
+def test_a_detected_person_who_is_followed_already_is_not_looked_at_twice(make):
+    class Wide(Detector):
+        def __call__(self, picture):
+            return super().__call__(picture) + np.array([-3, -3, 3, 3])
+
+    clip = [frame((60 + 2 * t, 100)) for t in range(12)]
+    assert {len(result) for result in make(detector=Wide()).stream(clip, detect_every=1)} == {1}
+
+
+def test_people_are_looked_for_once_a_frame(make, network):
+    """A box of a detector is not needed where a followed one is."""
+
+    def whole_body(picture):
+        """As the followed boxes are: about the keypoints."""
+        boxes = find(picture)
+        middles = (boxes[:, :2] + boxes[:, 2:]) / 2
+        return np.concatenate([middles - (16, 4), middles + (16, 4)], axis=1)
+
+    list(make(detector=whole_body).stream([frame((100, 100))] * 6, detect_every=1))
+    assert network.batches == [1] * 6
 
 
 def test_somebody_who_walks_out_of_the_picture_is_let_go(make):

@@ -137,12 +137,13 @@ def test_searching_until_everybody_known_is_in_sight():
 # Where people will be
 
 
-def test_the_next_box_of_somebody_at_rest_does_not_move_although_their_keypoints_tremble():
+def test_the_next_box_of_somebody_at_rest_does_not_move_although_they_tremble():
     tracker = Tracker()
-    follow(tracker, [scene((0, 100, 200), noise=1, seed=t) for t in range(10)])
-    first = tracker.boxes(10 / FPS)
-    follow(tracker, [scene((0, 100.5, 200), noise=1, seed=t) for t in range(10, 20)], start=10)
-    np.testing.assert_allclose(tracker.boxes(20 / FPS), first, atol=1)
+    boxes = []
+    for t in range(20):
+        tracker.update(scene((0, 100 + 2 * (-1) ** t, 200)), t / FPS)
+        boxes.append(tracker.boxes((t + 1) / FPS)[0])
+    assert np.ptp(boxes[5:], axis=0).max() < 1
 
 
 def test_the_next_box_of_somebody_who_walks_is_where_they_will_be():
@@ -202,6 +203,37 @@ def test_two_who_pass_keep_their_numbers(kind, gap, seed):
                 owners[person] |= {ids(found)[i] for i in near}
     assert len(owners[0]) == len(owners[1]) == 1
     assert owners[0] != owners[1]
+
+
+def test_in_a_crowd_a_pose_that_is_suddenly_unsure_is_nobodys():
+    tracker = Tracker()
+    follow(tracker, [scene((0, 100, 200), (1, 130, 200))] * 5)
+    unsure = scene((0, 100, 200), (1, 130, 200), scores=[0.8, 0.4])
+    assert ids(follow(tracker, [unsure], start=5)[0]) == [0]
+
+
+def test_in_a_crowd_a_pose_that_is_suddenly_large_is_nobodys():
+    tracker = Tracker()
+    follow(tracker, [scene((0, 100, 200), (1, 130, 200))] * 5)
+    both = scene((0, 100, 200), (1, 130, 200))
+    wide = both.boxes.copy()
+    wide[1, :2] -= 40
+    result = PoseResult(both.keypoints, both.keypoint_scores, wide, both.scores, both.image_size, COCO_17)
+    assert ids(follow(tracker, [result], start=5)[0]) == [0]
+
+
+def test_on_their_own_somebody_may_become_unsure():
+    tracker = Tracker()
+    results = follow(tracker, [scene((0, 100, 200))] * 5 + [scene((0, 100, 200), scores=[0.4])])
+    assert ids(results[-1]) == [0]
+
+
+def test_what_is_usual_is_not_learnt_in_a_crowd():
+    """Who is slowly covered by somebody else fades, frame by frame, without ever changing much."""
+    tracker = Tracker()
+    follow(tracker, [scene((0, 100, 200), (1, 300, 200))] * 5)
+    fading = [scene((0, 270, 200), (1, 300, 200), scores=[0.8, score]) for score in np.linspace(0.8, 0.4, 80)]
+    assert 1 not in ids(follow(tracker, fading, start=5)[-1])
 
 
 def test_what_shows_of_somebody_hidden_begins_no_track():
