@@ -40,7 +40,7 @@ class DetectionCurve:
         return float(self.scores[f1.argmax()]) if len(f1) else 1.0
 
     def threshold_for(self, precision: float) -> float:
-        """The lowest threshold at which at least this share of the boxes are people; the best F1's where there is none."""
+        """The lowest threshold at which at least this share of the boxes are people; without one, the best F1's."""
         reached = np.flatnonzero(self.precision >= precision)
         return float(self.scores[reached[-1]]) if len(reached) else self.best_threshold()
 

@@ -406,7 +406,8 @@ def test_a_threshold_is_looked_up():
 
 
 def test_a_threshold_for_a_precision_is_the_lowest_that_reaches_it():
-    scores, precision, recall = np.array([0.9, 0.8, 0.7, 0.6]), np.array([1, 0.5, 0.67, 0.5]), np.array([1, 1, 2, 2]) / 4
+    scores, recall = np.array([0.9, 0.8, 0.7, 0.6]), np.array([1, 1, 2, 2]) / 4
+    precision = np.array([1, 0.5, 0.67, 0.5])
     curve = DetectionCurve(scores, precision, recall, 0.5)
     assert curve.threshold_for(0.6) == 0.7
     assert curve.threshold_for(0.5) == 0.6
