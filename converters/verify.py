@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import openvino
@@ -42,11 +43,14 @@ class Comparison:
     Attributes:
         runtime: ``"openvino"`` or ``"tflite"``.
         differences: by output, the largest difference of FP32 from torch as a share of the output's range.
-        shifts: distances in heatmap pixels between the INT8 and the FP32 keypoints, one a keypoint and input.
+        noise: by output, the root mean square difference of INT8 from FP32 as a share of FP32's standard deviation.
+        shifts: distances in heatmap pixels between the INT8 and the FP32 keypoints, one a keypoint and input. Random
+            weights make heatmaps without a clear peak, which noise moves far.
     """
 
     runtime: RuntimeName
     differences: dict[str, float]
+    noise: dict[str, float]
     shifts: NDArray[np.float32]
 
     @property
@@ -55,10 +59,12 @@ class Comparison:
 
     def __str__(self) -> str:
         floats = ", ".join(f"{name} {difference:.1e}" for name, difference in self.differences.items())
+        noise = ", ".join(f"{name} {share:.0%}" for name, share in self.noise.items())
         verdict = "within" if self.equal else "OVER"
         median, ninety = np.percentile(self.shifts, (50, 90))
         return (
             f"{self.runtime} fp32: largest difference / range: {floats} ({verdict} {BOUND})\n"
+            f"{self.runtime} int8: rms difference from fp32 / deviation: {noise}\n"
             f"{self.runtime} int8: keypoints moved by {self.shifts.mean():.2f} heatmap px on average, "
             f"median {median:.2f}, 90 % within {ninety:.2f}, at most {self.shifts.max():.2f}"
         )
@@ -132,7 +138,12 @@ def verify(
                 skipped[str(runtime)] = str(error)
                 continue
         comparisons.append(
-            Comparison(runtime, _differences(design, expected, floating), _shifts(design, floating, integer))
+            Comparison(
+                runtime,
+                _by_output(design, expected, floating, _largest_difference),
+                _by_output(design, floating, integer, _noise),
+                _shifts(design, floating, integer),
+            )
         )
     return Verification(trained, len(compared), comparisons, skipped)
 
@@ -218,13 +229,20 @@ RUNNERS: dict[RuntimeName, Callable[[Design, Path, str, Inputs], list[Maps]]] = 
 }
 
 
-def _differences(design: Design, expected: list[Maps], got: list[Maps]) -> dict[str, float]:
-    """By output: the largest difference, as a share of the range of all expected values."""
-    differences = {}
-    for name, wanted, found in zip(design.outputs, zip(*expected), zip(*got)):
-        reference = np.concatenate(wanted)
-        differences[name] = float(np.abs(np.concatenate(found) - reference).max() / np.ptp(reference))
-    return differences
+def _by_output(
+    design: Design, expected: list[Maps], got: list[Maps], measure: Callable[[Any, Any], float]
+) -> dict[str, float]:
+    pairs = zip(zip(*expected), zip(*got))
+    measured = [measure(np.concatenate(wanted), np.concatenate(found)) for wanted, found in pairs]
+    return dict(zip(design.outputs, measured))
+
+
+def _largest_difference(expected: NDArray[np.float32], got: NDArray[np.float32]) -> float:
+    return float(np.abs(got - expected).max() / np.ptp(expected))
+
+
+def _noise(expected: NDArray[np.float32], got: NDArray[np.float32]) -> float:
+    return float(np.sqrt(np.square(got - expected).mean()) / expected.std())
 
 
 def _shifts(design: Design, floating: list[Maps], integer: list[Maps]) -> NDArray[np.float32]:

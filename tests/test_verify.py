@@ -39,6 +39,7 @@ def test_a_network_equals_its_openvino_file(tmp_path: Path) -> None:
     assert 0 < comparison.differences["heatmaps"] < 1e-3
     assert comparison.shifts.shape == (8 * 17,)
     assert np.median(comparison.shifts) == 0  # what was not quantized moves at most where two peaks are equal
+    assert comparison.noise["heatmaps"] < 0.01
     assert "random ones (seed 0)" in str(result) and "keypoints moved by" in str(result)
 
 
@@ -83,7 +84,7 @@ def test_a_runtime_that_cannot_be_converted_for_is_named(tmp_path: Path, monkeyp
 
 @pytest.mark.parametrize(("difference", "code"), [(0.9e-3, 0), (1.1e-3, 1)])
 def test_the_command_fails_over_the_bound(difference: float, code: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    comparison = Comparison("openvino", {"heatmaps": difference}, np.zeros(3, np.float32))
+    comparison = Comparison("openvino", {"heatmaps": difference}, {"heatmaps": 0.1}, np.zeros(3, np.float32))
     monkeypatch.setattr(module, "real_inputs", lambda *_: (inputs(1), inputs(1)))
     monkeypatch.setattr(module, "verify", lambda *_: module.Verification(True, 1, [comparison], {}))
     if code:
