@@ -39,7 +39,7 @@ def test_a_network_equals_its_openvino_file(tmp_path: Path) -> None:
     assert 0 < comparison.differences["heatmaps"] < 1e-3
     assert comparison.shifts.shape == (8 * 17,)
     assert np.median(comparison.shifts) == 0  # what was not quantized moves at most where two peaks are equal
-    assert comparison.noise["heatmaps"] < 0.01
+    assert comparison.noise["heatmaps"] < 0.05  # weights stored as FP16
     assert "random ones (seed 0)" in str(result) and "keypoints moved by" in str(result)
 
 
