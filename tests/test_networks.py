@@ -180,8 +180,9 @@ def test_every_parameter_learns(name: str) -> None:
 
 
 @pytest.mark.parametrize(("channels_in", "channels_out"), [(512, 256), (256, 256)])
-def test_grouped_transposed_conv_equals_torch(channels_in: int, channels_out: int) -> None:
-    layer = GroupedTransposedConv(channels_in, channels_out)
+@pytest.mark.parametrize("training", [True, False])
+def test_grouped_transposed_conv_equals_torch(channels_in: int, channels_out: int, training: bool) -> None:
+    layer = GroupedTransposedConv(channels_in, channels_out).train(training)
     x = torch.randn(2, channels_in, 8, 6)
     expected = F.conv_transpose2d(x, layer.weight, stride=2, padding=1, groups=channels_out)
     torch.testing.assert_close(layer(x), expected, atol=1e-5, rtol=1e-5)

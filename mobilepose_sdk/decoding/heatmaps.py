@@ -43,36 +43,38 @@ def decode(
     heatmaps = np.asarray(heatmaps, dtype=np.float32)
     if heatmaps.ndim != 4 or 0 in heatmaps.shape[2:]:
         raise InvalidInputError(f"heatmaps must be (N, K, H, W) with H, W > 0, got shape {heatmaps.shape}")
-    peak = heatmaps.max(axis=(2, 3))
-    if not (np.isfinite(peak).all() and np.isfinite(heatmaps.min(initial=0))):
+    top = heatmaps.max(axis=(2, 3))
+    if not (np.isfinite(top).all() and np.isfinite(heatmaps.min(initial=0))):
         raise InvalidInputError("heatmaps hold NaN or infinity: the model's weights or its input are broken")
+    gain = np.ones_like(top)
     if blur is not None:
-        heatmaps = gaussian_blur(heatmaps, blur)
-        peak = heatmaps.max(axis=(2, 3))
+        heatmaps, top, gain = gaussian_blur(heatmaps, top, blur)
     if method == "soft-argmax":
-        return _soft_argmax(heatmaps, peak, beta)
+        return _soft_argmax(heatmaps, top, gain, beta)
     if method == "quarter-offset":
-        return _quarter_offset(heatmaps, peak)
+        return _quarter_offset(heatmaps, top * gain)
     raise InvalidInputError(f"unknown decoder {method!r}; accepted: {', '.join(METHODS)}")
 
 
-def _soft_argmax(heatmaps: Array, peak: Array, beta: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _soft_argmax(
+    heatmaps: Array, top: Array, gain: Array, beta: float
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Of maps whose maxima are ``top`` (N, K), and which mean ``gain`` (N, K) times what they hold."""
     if not (isinstance(beta, Real) and math.isfinite(beta) and beta >= 0):
         raise InvalidInputError(f"beta must be a finite number of at least 0, got {beta!r}")
     n, k, height, width = heatmaps.shape
     # As float32 a huge beta is infinite; times a difference of 0 that is NaN, as 0 is times an infinite difference.
     limits = np.finfo(np.float32)
-    sharpness = np.float32(min(max(beta, float(limits.tiny)), float(limits.max)))
     with np.errstate(over="ignore", under="ignore"):
-        weights = np.subtract(heatmaps, peak[:, :, None, None])
-        np.multiply(weights, sharpness, out=weights)
+        sharpness = np.clip(float(beta) * gain.astype(np.float64), limits.tiny, limits.max).astype(np.float32)
+        weights = np.subtract(heatmaps, top[:, :, None, None])
+        np.multiply(weights, sharpness[:, :, None, None], out=weights)
         np.exp(weights, out=weights)
     # One product gives Σw·x, Σw·y and Σw: the maps are read once.
     moments = weights.reshape(n * k, height * width) @ _position_basis(height, width)
     xy = (moments[:, :2] / moments[:, 2:]).reshape(n, k, 2)
     column, row = np.rint(xy).astype(np.intp).transpose(2, 0, 1)
-    scores = heatmaps[np.arange(n)[:, None], np.arange(k), row, column]
-    return xy, scores
+    return xy, heatmaps[np.arange(n)[:, None], np.arange(k), row, column] * gain
 
 
 @lru_cache(maxsize=16)
@@ -95,10 +97,12 @@ def _quarter_offset(heatmaps: Array, peak: Array) -> tuple[NDArray[np.float32], 
     return xy, peak
 
 
-def gaussian_blur(heatmaps: Array, sigma: float) -> NDArray[np.float32]:
-    """Blur (…, H, W) maps, mirrored at the border, up to three standard deviations away.
+def gaussian_blur(heatmaps: Array, top: Array, sigma: float) -> tuple[Array, Array, Array]:
+    """Maps (N, K, H, W) blurred, mirrored at the border, up to three standard deviations away.
 
-    Each map with a positive maximum, before and after, keeps its own, so scores stay comparable.
+    Returns:
+        the maps, their maxima (N, K), and what to multiply each with so that its maximum is ``top`` (N, K) again and
+        scores stay comparable; 1 where either maximum is not above 0.
 
     Raises:
         InvalidInputError: ``sigma`` is not a number above 0 and at most :data:`LARGEST_BLUR`.
@@ -107,11 +111,11 @@ def gaussian_blur(heatmaps: Array, sigma: float) -> NDArray[np.float32]:
         raise InvalidInputError(
             f"blur must be a standard deviation above 0 and at most {LARGEST_BLUR:g} heatmap pixels, got {sigma!r}"
         )
-    height, width = heatmaps.shape[-2:]
-    blurred = _blur_matrix(height, sigma) @ heatmaps @ _blur_matrix(width, sigma).T
-    before, after = heatmaps.max(axis=(-2, -1), keepdims=True), blurred.max(axis=(-2, -1), keepdims=True)
-    scale = np.divide(before, after, out=np.ones_like(after), where=(after > 0) & (before > 0))
-    return np.asarray(blurred * scale, dtype=np.float32)
+    height, width = heatmaps.shape[2:]
+    rows = heatmaps.reshape(-1, width) @ _blur_matrix(width, sigma).T  # one product for all maps
+    maps = _blur_matrix(height, sigma) @ rows.reshape(heatmaps.shape)
+    after = maps.max(axis=(2, 3))
+    return maps, after, np.divide(top, after, out=np.ones_like(after), where=(after > 0) & (top > 0))
 
 
 @lru_cache(maxsize=16)
