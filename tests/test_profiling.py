@@ -308,10 +308,12 @@ def test_lists_are_profiled_in_every_combination(asked):
     assert (options["repeats"], options["fresh"]) == (50, True)
 
 
-@pytest.mark.parametrize("wrong", [["--threads", "0"], ["--batch", "two"], ["--threads", "1,,2"]])
+@pytest.mark.parametrize("wrong", [["--threads", "0"], ["--batch", "two"], ["--threads", "1,,2"], ["--repeats", "0"]])
 def test_what_is_no_number_is_refused(asked, wrong, capsys):
-    assert main(["profile", *wrong]) == 3
-    assert "whole numbers of at least 1" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as stopped:
+        main(["profile", *wrong])
+    assert stopped.value.code == 2
+    assert "a whole number of at least 1" in capsys.readouterr().err
     assert not asked
 
 

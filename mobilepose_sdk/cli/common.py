@@ -20,7 +20,7 @@ def add_estimator_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--detector", help="person detector: a name or a folder, or 'none': every picture is one person"
     )
-    parser.add_argument("--runtime", help="openvino")
+    parser.add_argument("--runtime", help="openvino or tflite (default: openvino)")
     parser.add_argument("--precision", help="int8 or fp16; the model's recommended one when omitted")
     parser.add_argument("--decoder", choices=("soft-argmax", "quarter-offset"), help="the model's own when omitted")
     parser.add_argument("--blur", type=float, metavar="SIGMA", help="blur heatmaps first; 0 for none, the model's own")
@@ -29,7 +29,7 @@ def add_estimator_options(parser: argparse.ArgumentParser) -> None:
         "--scales", type=_numbers, metavar="LIST", help="sizes a bottom-up model looks at, as in 0.5,1,1.5"
     )
     parser.add_argument("--flip-test", action="store_true", default=None, help="average with the mirrored crop")
-    parser.add_argument("--threads", type=_at_least_one, help="CPU threads; chosen automatically when omitted")
+    parser.add_argument("--threads", type=at_least_one, help="CPU threads; chosen automatically when omitted")
 
 
 ESTIMATOR_OPTIONS = (
@@ -47,7 +47,7 @@ def open_estimator(options: argparse.Namespace) -> Any:
     return PoseEstimator(**given)
 
 
-def _at_least_one(text: str) -> int:
+def at_least_one(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
     return int(text)

@@ -7,7 +7,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from mobilepose_sdk.cli.common import EXIT_CODES, OK, Progress, say, table, write_json
+from mobilepose_sdk.cli.common import EXIT_CODES, OK, Progress, at_least_one, say, table, write_json
 from mobilepose_sdk.errors import InvalidInputError
 
 
@@ -20,10 +20,14 @@ def add_to(commands: Any) -> None:
     profile.add_argument("models", nargs="*", metavar="MODEL", help="names or folders; the default pose model if none")
     profile.add_argument("--runtime", default="openvino", metavar="LIST", help="openvino, tflite (default: openvino)")
     profile.add_argument("--precision", default="", metavar="LIST", help="int8, fp16; the recommended one when omitted")
-    profile.add_argument("--threads", default="auto", metavar="LIST", help="numbers, or auto (default: auto)")
-    profile.add_argument("--batch", default="1", metavar="LIST", help="people in the picture, or pictures (default: 1)")
+    profile.add_argument(
+        "--threads", type=_threads, default=[0], metavar="LIST", help="numbers, or auto (default: auto)"
+    )
+    profile.add_argument(
+        "--batch", type=_counts, default=[1], metavar="LIST", help="people in the picture, or pictures (default: 1)"
+    )
     profile.add_argument("--detector", help="person detector: a name or a folder")
-    profile.add_argument("--repeats", type=int, default=50, metavar="N", help="interleaved runs (default: 50)")
+    profile.add_argument("--repeats", type=at_least_one, default=50, metavar="N", help="interleaved runs (default: 50)")
     profile.add_argument("--no-fresh", action="store_true", help="leave out cold start and peak memory")
     profile.add_argument("--compare", action="store_true", help="side by side, as ratios to the first")
     profile.add_argument("--json", type=Path, metavar="FILE", help="also write everything as JSON")
@@ -63,20 +67,20 @@ def _configurations(options: argparse.Namespace) -> list[Any]:
     from mobilepose_sdk.models import DEFAULT_DETECTOR, DEFAULT_POSE_MODEL
     from mobilepose_sdk.profiling import Configuration
 
-    threads = [0 if one == "auto" else _number("--threads", one) for one in options.threads.split(",")]
-    batches = [_number("--batch", one) for one in options.batch.split(",")]
     names = options.models or [DEFAULT_POSE_MODEL]
-    axes = product(names, options.runtime.split(","), options.precision.split(","), threads, batches)
+    axes = product(names, options.runtime.split(","), options.precision.split(","), options.threads, options.batch)
     return [
         Configuration(model, runtime, precision or None, count, batch, options.detector or DEFAULT_DETECTOR)
         for model, runtime, precision, count, batch in axes
     ]
 
 
-def _number(option: str, text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise InvalidInputError(f"{option} takes whole numbers of at least 1, got {text!r}")
-    return int(text)
+def _counts(text: str) -> list[int]:
+    return [at_least_one(one) for one in text.split(",")]
+
+
+def _threads(text: str) -> list[int]:
+    return [0 if one == "auto" else at_least_one(one) for one in text.split(",")]
 
 
 def _print(profile: Any) -> None:
