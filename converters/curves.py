@@ -39,4 +39,4 @@ def whole_curve(training: dict[str, Any]) -> list[dict[str, Any]]:
     """The log of a run after those of the runs it went on from, with samples counted from the very beginning."""
     earlier = whole_curve(training["before"]) if training.get("before") else []
     seen = earlier[-1]["samples"] if earlier else 0
-    return earlier + [{**entry, "samples": entry["samples"] + seen} for entry in training["curve"]]
+    return earlier + [{**entry, "samples": entry["samples"] + seen} for entry in training.get("curve", [])]

@@ -33,6 +33,8 @@ def markdown(card: ModelCard) -> str:
         lines += ["", "## Measured", "", _accuracy(card)]
     if "checkpoint" in training:
         lines += ["", "## Origin", "", f"Converted from `{training['checkpoint']}` (sha256 {training['sha256']})."]
+        if "notes" in training:
+            lines += ["", training["notes"]]
         if card.quantization:
             lines += ["", f"INT8: {_options(card.quantization)}."]
         return "\n".join(lines) + "\n"
@@ -74,7 +76,9 @@ def _ways(card: ModelCard) -> list[str]:
 def _start(training: dict[str, Any]) -> str:
     before = training["before"]
     if before is None:
-        return f"from {training.get('origin', 'random weights')}"
+        return "from random weights"
+    if "checkpoint" in before:
+        return f"from the checkpoint {before['checkpoint']}"
     return f"from the weights of an earlier run ({before['samples']:,} samples, {_start(before)})"
 
 

@@ -20,7 +20,6 @@ from torch import nn
 
 from converters import quantization
 from converters.catalogue import Design
-from converters.checkpoints import load_checkpoint
 from converters.complexity import count_macs, count_parameters
 from converters.curves import draw_curve
 from converters.model_card import markdown
@@ -46,6 +45,7 @@ def save_weights(network: nn.Module, folder: Path, training: dict[str, Any]) -> 
     folder.mkdir(parents=True, exist_ok=True)
     half = {k: v.half() if v.is_floating_point() else v for k, v in network.state_dict().items()}
     save_file({name: tensor.contiguous() for name, tensor in half.items()}, folder / "weights.safetensors")
+    (folder / "weights.safetensors").chmod(0o644)
     (folder / "training.json").write_text(json.dumps(training, indent=2) + "\n", encoding="utf-8")
     return folder / "weights.safetensors"
 
@@ -59,7 +59,7 @@ def training_facts(
         design: which model.
         run: the run's folder.
         data: the folder it was trained on.
-        before: the facts of the weights it started from; those the design begins with when None.
+        before: the facts of the weights it started from; random ones when None.
         options: further options of the command.
     """
     curve = [json.loads(line) for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines()]
@@ -75,7 +75,6 @@ def training_facts(
         "machine": "2 CPU cores",
         "notes": _notes(run),
         "before": before,
-        "origin": design.origin,
         "data": {source: {"pictures": n, **SOURCES.get(source, {})} for source, n in sorted(counts.items())},
         "curve": curve,
     }
@@ -126,7 +125,8 @@ def build(
             f"{design.name} is trained: building it needs --data FOLDER to calibrate and measure it"
         )
     training = json.loads((folder / "training.json").read_text(encoding="utf-8"))
-    draw_curve(training, folder / "curve.png")
+    if "curve" in training:
+        draw_curve(training, folder / "curve.png")
     inputs = quantization.calibration_inputs(data, design)
     return measure(package(design, load_weights(design, folder), folder, request, inputs, training), data)
 
@@ -224,7 +224,7 @@ def import_checkpoint(
         CheckpointError: the checkpoint does not fit.
         InvalidInputError: INT8 without calibration pictures, or with nobody in them.
     """
-    network = load_checkpoint(design.network(), checkpoint)
+    network = design.load(design.network(), checkpoint)
     inputs: list[NDArray[np.uint8]] = []
     if "int8" in request.precisions:
         if calibration is None:
@@ -232,7 +232,8 @@ def import_checkpoint(
         inputs = quantization.inputs_from_pictures(calibration, design)
         log.info("calibrating with %d inputs from %s", len(inputs), calibration)
     digest = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
-    origin = {"checkpoint": checkpoint.name, "sha256": digest, "licence": "that of the checkpoint"}
+    origin = {"checkpoint": checkpoint.name, "sha256": digest, **design.checkpoint_facts}
+    save_weights(network, folder, origin)
     return package(design, network, folder, request, inputs, origin)
 
 

@@ -23,12 +23,13 @@ from torch import Tensor, nn
 from converters.channel_order import blocked, reorder_stream
 from converters.networks.blocks import GlobalContext, GroupedTransposedConv, SqueezeExcite
 from converters.networks.efficienthrnet import EfficientHRNet
-from converters.networks.efficientnet_lite import SamePadded
 from converters.networks.lpn import LPN
 from converters.networks.mobileposenet import InvertedBottleneck, MobilePoseNet
+from converters.networks.person_detector import EdgeMaxPool
 from converters.networks.slbnet import PyramidPooling
 from converters.tflite_layers import (
     Context,
+    EdgePadding,
     IntegerPReLU,
     PhaseUpsample,
     Pyramid,
@@ -91,7 +92,7 @@ REPLACEMENTS: dict[type[nn.Module], Callable[[Any], nn.Module]] = {
         ZeroPadding((pool.padding,) * 4), nn.MaxPool2d(pool.kernel_size, pool.stride)
     ),
     nn.ZeroPad2d: lambda pad: ZeroPadding(pad.padding),
-    SamePadded: lambda padded: nn.Sequential(ZeroPadding(padded.padding), padded.conv),
+    EdgeMaxPool: lambda pool: nn.Sequential(EdgePadding(), nn.MaxPool2d(3, 2)),
 }
 
 

@@ -27,6 +27,14 @@ class ZeroPadding(nn.Module):
         return padded(x, self.padding)
 
 
+class EdgePadding(nn.Module):
+    """A copy of the first row and column before them: what padding with minus infinity is to a 3×3 maximum."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.cat([x[:, :, :1], x], dim=2)
+        return torch.cat([x[:, :, :, :1], x], dim=3)
+
+
 class PhaseUpsample(nn.Module):
     """A :class:`GroupedTransposedConv` with the BatchNorm and ReLU that follow it.
 

@@ -83,9 +83,12 @@ def _l2_normalized(_: Any, x: Any) -> Any:
     return x * tf.math.rsqrt(tf.reduce_sum(tf.square(x), axis=-1, keepdims=True))
 
 
-def _slice(_: Any, x: Any, start: Any, stop: Any, axes: Any) -> Any:
-    assert list(axes) == [1], "only channels are sliced"
-    return x[..., int(start[0]) : int(stop[0])]
+def _slice(_: Any, x: Any, starts: Any, stops: Any, axes: Any, steps: Any = (1,)) -> Any:
+    assert set(map(int, steps)) == {1}, "nothing is skipped"
+    index = [slice(None)] * 4
+    for start, stop, axis in zip(starts, stops, axes):
+        index[NHWC[axis]] = slice(int(start), int(stop))
+    return x[tuple(index)]
 
 
 OPERATORS: dict[str, Operator] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -68,5 +69,8 @@ def save(model: openvino.Model, folder: Path, precision: str) -> list[Path]:
     """
     path = folder / "openvino" / f"{precision}.xml"
     path.parent.mkdir(parents=True, exist_ok=True)
-    openvino.save_model(model, path, compress_to_fp16=precision != "fp32")
-    return [path, path.with_suffix(".bin")]
+    with tempfile.TemporaryDirectory(dir=path.parent) as new:
+        openvino.save_model(model, Path(new) / path.name, compress_to_fp16=precision != "fp32")
+        # Put in place whole: writing over a file that a running program has mapped would crash that program.
+        files = [(Path(new) / file.name).replace(file) for file in (path, path.with_suffix(".bin"))]
+    return files

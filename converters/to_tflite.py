@@ -117,8 +117,9 @@ def convert(
         _run(python, work)
         files = {}
         for precision in precisions:
-            files[precision] = folder / "tflite" / f"{precision}.tflite"
-            shutil.move(work / f"{precision}.tflite", files[precision])
+            new = shutil.move(work / f"{precision}.tflite", folder / "tflite" / f"{precision}.new")
+            # Put in place whole: writing over a file that a running program has mapped would crash that program.
+            files[precision] = Path(new).replace(folder / "tflite" / f"{precision}.tflite")
     return files
 
 

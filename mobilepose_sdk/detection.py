@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilepose_sdk import runtimes
-from mobilepose_sdk.decoding.centres import decode_centres
+from mobilepose_sdk.decoding.distances import decode_distances
 from mobilepose_sdk.errors import InvalidInputError
 from mobilepose_sdk.models import DEFAULT_DETECTOR, find_model
 from mobilepose_sdk.preprocessing import as_channels, letterbox
@@ -59,8 +59,8 @@ class PersonDetector:
             first.
         """
         picture, scale = letterbox(as_channels(image, self.card.color), self.card.input_size)
-        output = self._runtime(picture[None])[0][0]
-        boxes, scores = decode_centres(output, self.card.stride, self.min_score)
+        outputs = [output[0] for output in self._runtime(picture[None])]
+        boxes, scores = decode_distances(outputs, self.min_score)
         boxes = np.clip(boxes / np.tile(scale, 2), 0, np.tile(image.shape[1::-1], 2)).astype(np.float32)
         visible = (boxes[:, 2:] - boxes[:, :2] >= 1).all(axis=1)
         return boxes[visible], scores[visible]

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from mobilepose_sdk.decoding.distances import BINS, STRIDES
 from mobilepose_sdk.errors import MobilePoseError
 from mobilepose_sdk.models import ModelCard
 from mobilepose_sdk.skeleton import COCO_17
@@ -91,31 +92,51 @@ def _centroid(light: np.ndarray) -> np.ndarray:
 
 
 class FakeRuntime:
-    """A runtime that gives the same output whatever it sees, and remembers what that was."""
+    """A runtime that gives the same outputs whatever it sees, and remembers what that was."""
 
-    def __init__(self, output: np.ndarray) -> None:
-        self.output = output
+    def __init__(self, *outputs: np.ndarray) -> None:
+        self.outputs = outputs
         self.seen: list[np.ndarray] = []
         self.closed = False
 
     def __call__(self, batch: np.ndarray) -> list[np.ndarray]:
         self.seen.append(batch)
-        return [np.stack([self.output] * len(batch))]
+        return [np.stack([output] * len(batch)) for output in self.outputs]
 
     def close(self) -> None:
         self.closed = True
 
 
-def centre_map(boxes: np.ndarray, scores: np.ndarray, size: tuple[int, int], stride: int) -> np.ndarray:
-    """(5, H, W) output of a detector that is certain of ``boxes`` (N, 4), in input pixels, and of nothing else."""
-    output = np.zeros((5, size[1], size[0]), np.float32)
-    output[0] = -20
-    for (x1, y1, x2, y2), score in zip(np.asarray(boxes, np.float64) / stride, scores):
-        x, y = (x1 + x2) / 2, (y1 + y2) / 2
-        column, row = int(x), int(y)
-        logit = np.log(score / (1 - score))
-        output[:, row, column] = logit, np.log(x2 - x1), np.log(y2 - y1), x - column, y - row
-    return output
+def distance_maps(boxes: np.ndarray, scores: np.ndarray, size: tuple[int, int]) -> list[np.ndarray]:
+    """Outputs of a detector that is certain of ``boxes`` (N, 4), in input pixels, and of nothing else.
+
+    Each is seen from the cell in its middle, on the finest map whose distances reach its sides.
+    """
+    maps = [np.zeros((1 + 4 * BINS, size[1] // stride, size[0] // stride), np.float32) for stride in STRIDES]
+    for output in maps:
+        output[0] = -20
+    for box, score in zip(np.asarray(boxes, np.float64), scores):
+        for output, stride in zip(maps, STRIDES):
+            x1, y1, x2, y2 = box / stride
+            row = min(int((y1 + y2) / 2), output.shape[1] - 1)
+            column = min(int((x1 + x2) / 2), output.shape[2] - 1)
+            x, y = column + 0.5, row + 0.5
+            distances = np.array([x - x1, y - y1, x2 - x, y2 - y])
+            if distances.max() <= BINS - 1:
+                output[:, row, column] = [np.log(score / (1 - score)), *distributions(distances).ravel()]
+                break
+        else:
+            raise ValueError(f"{box} is too large for a detector of {size}")
+    return maps
+
+
+def distributions(distances: np.ndarray) -> np.ndarray:
+    """(4, BINS) logits whose softmax has these means: the two bins beside each share it."""
+    logits = np.full((4, BINS), -40.0)
+    for side, distance in enumerate(distances):
+        low = min(int(distance), BINS - 2)
+        logits[side, low : low + 2] = np.log(np.maximum([low + 1 - distance, distance - low], 1e-15))
+    return logits
 
 
 def card_entries(kind: str = "pose", **changes: Any) -> dict[str, Any]:

@@ -171,10 +171,10 @@ def test_deployable_leaves_the_network_alone() -> None:
 @cache
 def network_and_ir(name: str) -> tuple[nn.Module, openvino.Model]:
     network = randomised(NETWORKS[name]())
-    outputs = ("maps", "fine") if isinstance(network, EfficientHRNet) else ("maps",)
+    outputs = {EfficientHRNet: ("maps", "fine"), PersonDetector: ("fine", "middle", "coarse")}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # tracing warns about shapes that are constant by design
-        return network, convert(network, (64, 96), outputs)
+        return network, convert(network, (64, 96), outputs.get(type(network), ("maps",)))
 
 
 @pytest.mark.parametrize(

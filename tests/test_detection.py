@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fakes import FakeRuntime, centre_map, write_model
+from fakes import FakeRuntime, distance_maps, write_model
 
 from mobilepose_sdk import PersonDetector, runtimes
 from mobilepose_sdk.errors import InvalidInputError
 
-SIZE, STRIDE = (320, 240), 8
+SIZE = (320, 256)
 INPUT_BOXES = np.array([[20, 30, 80, 150], [150, 40, 250, 200]], dtype=np.float32)
 SCORES = [0.9, 0.6]
 
@@ -19,10 +19,10 @@ def make(monkeypatch, tmp_path):
     """Makes detectors whose network always finds the same boxes (of its input); and that network."""
 
     def detector(boxes=INPUT_BOXES, scores=SCORES, color="bgr", **options):
-        network = FakeRuntime(centre_map(boxes, scores, (SIZE[0] // STRIDE, SIZE[1] // STRIDE), STRIDE))
+        network = FakeRuntime(*distance_maps(boxes, scores, SIZE))
         monkeypatch.setattr(runtimes, "load", lambda *_: network)
         folder = tmp_path / f"detector{len(list(tmp_path.iterdir()))}"
-        write_model(folder, kind="detector", input_size=SIZE, stride=STRIDE, color=color)
+        write_model(folder, kind="detector", input_size=SIZE, stride=8, color=color)
         return PersonDetector(folder, **options), network
 
     return detector
@@ -38,19 +38,19 @@ def test_boxes_are_in_pixels_of_the_picture(make, factor):
 
 
 def test_boxes_are_clipped_to_the_picture(make):
-    boxes, _ = make([[-20, -10, 60, 300]], [0.9])[0](np.zeros((240, 320, 3), np.uint8))
-    np.testing.assert_allclose(boxes, [[0, 0, 60, 240]])
+    boxes, _ = make([[-20, -10, 60, 250]], [0.9])[0](np.zeros((256, 320, 3), np.uint8))
+    np.testing.assert_allclose(boxes, [[0, 0, 60, 250]])
 
 
 def test_boxes_in_the_black_beside_the_picture_are_left_out(make):
     """The picture fills the left 120 of the network's 320 columns."""
-    boxes, scores = make()[0](np.zeros((480, 240, 3), np.uint8))
+    boxes, scores = make()[0](np.zeros((512, 240, 3), np.uint8))
     np.testing.assert_allclose(boxes, INPUT_BOXES[:1] * 2, rtol=1e-5)
     assert scores.shape == (1,)
 
 
 def test_the_cards_threshold_holds_unless_another_is_given(make):
-    picture = np.zeros((240, 320, 3), np.uint8)
+    picture = np.zeros((256, 320, 3), np.uint8)
     scores = [0.9, 0.3]
     assert len(make(scores=scores)[0](picture)[0]) == 1  # the fake card says 0.4
     assert len(make(scores=scores, min_score=0.2)[0](picture)[0]) == 2
@@ -66,8 +66,8 @@ def test_a_threshold_lies_between_0_and_1(make, min_score):
 @pytest.mark.parametrize(("color", "seen"), [("bgr", [10, 20, 30]), ("rgb", [30, 20, 10])])
 def test_the_network_sees_the_channel_order_that_its_card_names(make, color, seen):
     detector, network = make(color=color)
-    detector(np.full((240, 320, 3), [10, 20, 30], np.uint8))
-    assert network.seen[0].shape == (1, 240, 320, 3)
+    detector(np.full((256, 320, 3), [10, 20, 30], np.uint8))
+    assert network.seen[0].shape == (1, 256, 320, 3)
     assert network.seen[0][0, 100, 100].tolist() == seen
 
 

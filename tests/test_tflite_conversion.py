@@ -30,8 +30,8 @@ PICTURE = Path(__file__).parent.parent / "examples" / "pictures" / "astronaut.jp
 NAMES = [name for name in DESIGNS if not name.startswith("efficienthrnet")] + ["efficienthrnet-h-4"]
 HEAVY = {"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED", "BATCH_MATMUL"}
 KNOWN = HEAVY | {
-    "ADD", "AVERAGE_POOL_2D", "CAST", "CONCATENATION", "DEPTH_TO_SPACE", "DEQUANTIZE", "L2_NORMALIZATION", "LOGISTIC",
-    "MAX_POOL_2D", "MEAN", "MUL", "PAD", "QUANTIZE", "RELU", "RELU6", "RESHAPE", "RESIZE_BILINEAR",
+    "ADD", "AVERAGE_POOL_2D", "CAST", "CONCATENATION", "DEPTH_TO_SPACE", "DEQUANTIZE", "L2_NORMALIZATION", "LEAKY_RELU",
+    "LOGISTIC", "MAX_POOL_2D", "MEAN", "MUL", "PAD", "QUANTIZE", "RELU", "RELU6", "RESHAPE", "RESIZE_BILINEAR",
     "RESIZE_NEAREST_NEIGHBOR", "SOFTMAX", "STRIDED_SLICE", "SUB", "SUM", "TRANSPOSE",
 }  # fmt: skip
 

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from converters.catalogue import DESIGNS
 from converters.channel_order import blocked
 from converters.networks.blocks import GlobalContext, GroupedTransposedConv
+from converters.networks.person_detector import EdgeMaxPool
 from converters.networks.slbnet import PyramidPooling
 from converters.onnx_nodes import depth_to_space
-from converters.tflite_graph import tflite_form
+from converters.tflite_graph import REPLACEMENTS, tflite_form
 from converters.tflite_layers import Context, IntegerPReLU, PhaseUpsample, Pyramid, attention_lost
 from converters.training.loop import MEAN, Normalised
 from tests.test_conversion import with_statistics
@@ -76,6 +77,12 @@ def test_a_prelu(slopes: tuple[float, ...]) -> None:
     layer.weight.data = torch.tensor(slopes)
     x = torch.randn(1, 4, 6, 8)
     close(IntegerPReLU(layer)(x), layer(x))
+
+
+def test_a_maximum_at_the_edge_of_negative_numbers() -> None:
+    x = -torch.rand(2, 3, 8, 6)
+    pool = EdgeMaxPool()
+    torch.testing.assert_close(REPLACEMENTS[EdgeMaxPool](pool)(x), pool(x))
 
 
 def test_pyramid_pooling() -> None:

@@ -11,11 +11,12 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from fakes import distance_maps
 from torch import Tensor, nn
 
 from converters.training import pictures
 from converters.training.augmentation import Augmentation
-from converters.training.detection import centre_gaussians, centre_loss, giou, map_boxes
+from converters.training.detection import DetectionTask, giou, levels_of, map_boxes, overlap, owners, quality_focal_loss
 from converters.training.loop import Recipe, Stage, Training
 from converters.training.losses import HeatmapLoss, gaussian_targets
 from converters.training.people import PoseSamples
@@ -244,19 +245,27 @@ def test_an_empty_window_shows_nobody() -> None:
     assert _empty_window((100, 100), np.array([[5.0, 5.0, 95.0, 95.0]]), np.random.default_rng(0)) is None
 
 
-def test_centre_target_is_one_at_each_person_and_empty_for_nobody() -> None:
-    boxes = torch.tensor([[[4.0, 4.0, 12.0, 20.0], [math.nan] * 4]])
-    gaussians = centre_gaussians(boxes, (24, 32))
-    assert gaussians.shape == (1, 2, 32, 24)
-    assert gaussians[0, 0, 12, 8] == 1
-    assert gaussians[0, 0].max() == 1
-    assert gaussians[0, 1].max() == 0
+def test_each_person_is_one_maps_to_find() -> None:
+    boxes = torch.tensor([[0.0, 0.0, 40.0, 40.0], [0.0, 0.0, 40.0, 160.0], [0.0, 0.0, 300.0, 300.0], [math.nan] * 4])
+    assert levels_of(boxes).tolist() == [0, 1, 2, 0]
 
 
-def test_centre_loss_prefers_the_truth() -> None:
-    target = centre_gaussians(torch.tensor([[[4.0, 4.0, 12.0, 20.0]]]), (24, 32))[:, 0]
-    right = torch.where(target >= 0.999, 6.0, -6.0)
-    assert centre_loss(right, target) < 0.05 < centre_loss(-right, target)
+def test_cells_near_a_persons_middle_learn_the_smallest_there() -> None:
+    boxes = torch.tensor([[[4.0, 4.0, 58.0, 58.0], [20.0, 20.0, 44.0, 44.0], [math.nan] * 4]])
+    fine, coarse = owners(boxes, 0, (12, 10)), owners(boxes, 1, (6, 5))
+    assert fine.shape == (1, 10, 12)
+    assert sorted(set(fine.flatten().tolist())) == [-1, 0, 1]
+    assert fine[0, 3:5, 3:5].tolist() == [[1, 1], [1, 1]]
+    assert fine[0, 0, 0] == -1
+    assert coarse.max() == -1
+
+
+def test_the_score_is_to_be_the_overlap() -> None:
+    quality = torch.tensor([0.0, 0.4, 0.9])
+    right = torch.logit(quality, eps=1e-4)
+    assert quality_focal_loss(right, quality) < 1e-3 < quality_focal_loss(right + 2, quality)
+    wanted = 0.25**2 * -math.log(0.75)  # eq. 5 with y = 0, sigma = 0.25
+    assert quality_focal_loss(torch.logit(torch.tensor([0.25])), torch.zeros(1)) == pytest.approx(wanted)
 
 
 def test_giou_of_equal_boxes_is_one_and_of_distant_ones_negative() -> None:
@@ -266,8 +275,27 @@ def test_giou_of_equal_boxes_is_one_and_of_distant_ones_negative() -> None:
     assert giou(box, torch.tensor([2.0, 0.0, 6.0, 4.0])) == pytest.approx(1 / 3)
 
 
-def test_map_boxes_are_centred_on_their_pixels() -> None:
-    outputs = torch.zeros(1, 5, 8, 6)
-    outputs[:, 1:3] = math.log(4)
-    outputs[:, 3] = 0.25
-    assert map_boxes(outputs)[0, 5, 2].tolist() == pytest.approx([0.25, 3.0, 4.25, 7.0])
+def test_overlap_is_the_shared_part() -> None:
+    assert overlap(torch.tensor([0.0, 0.0, 4.0, 4.0]), torch.tensor([2.0, 0.0, 6.0, 4.0])) == pytest.approx(1 / 3)
+
+
+TWO = np.array([[10.0, 20.0, 60.0, 70.0], [100.0, 40.0, 250.0, 230.0]])
+
+
+def test_torch_and_the_sdk_read_the_same_boxes_from_a_map() -> None:
+    maps = distance_maps(TWO, np.array([0.9, 0.8]), (320, 256))
+    read = [map_boxes(torch.from_numpy(output)[None], level)[0].numpy() for level, output in enumerate(maps)]
+    found = np.concatenate([boxes[output[0] > 0] for output, boxes in zip(maps, read)])
+    np.testing.assert_allclose(found, TWO, atol=1e-3)
+
+
+def test_the_detectors_loss_is_least_for_the_truth() -> None:
+    task, truth = DetectionTask(Path("nowhere")), (torch.from_numpy(TWO).float()[None],)
+
+    def loss(found: np.ndarray) -> float:
+        maps = distance_maps(found, np.array([0.98, 0.98]), (320, 256))
+        outputs = tuple(torch.from_numpy(output)[None] for output in maps)
+        return float(task.loss(outputs, torch.zeros(1, 3, 256, 320), truth))
+
+    assert loss(TWO) < loss(TWO + 8)
+    assert loss(TWO) < loss(TWO * 0.8)

@@ -64,7 +64,7 @@ def train(
         taught = load_weights(teacher, PREBUILT / teacher.name) if teacher else None
         task, recipe = METHODS[method](task, recipe, taught)
     torch.manual_seed(recipe.seed)
-    network = load_weights(design, folder) if go_on else (design.pretrained or design.network)()
+    network = load_weights(design, folder) if go_on else design.network()
     before = json.loads((folder / "training.json").read_text(encoding="utf-8")) if go_on else None
     best = Training(network, task, recipe, budget, run).fit()
     network.load_state_dict(torch.load(best, map_location="cpu", weights_only=True))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from converters.training.people import STRIDE, read_people
 from converters.training.pictures import PicturePack
-from mobilepose_sdk.decoding.centres import decode_centres
+from mobilepose_sdk.decoding.distances import decode_distances
 from mobilepose_sdk.decoding.heatmaps import decode
 from mobilepose_sdk.detection_metrics import PicturePeople, detection_curve, split_people
 from mobilepose_sdk.metrics import coco_average_precision, pck
@@ -98,12 +98,12 @@ class DetectionValidation:
         self.images = [image for image in annotations["images"] if image["all_people_annotated"]]
         self.truth = {image["id"]: split_people(annotations["annotations"], image, smallest) for image in self.images}
 
-    def __call__(self, network: Callable[[Array], Array], input_size: tuple[int, int]) -> dict[str, float]:
-        """Figures of a network that takes one (H, W, 3) uint8 picture and returns its (5, h, w) output."""
+    def __call__(self, network: Callable[[Array], list[Array]], input_size: tuple[int, int]) -> dict[str, float]:
+        """Figures of a network that takes one (H, W, 3) uint8 picture and returns its outputs (C, h, w)."""
         pictures = []
         for image in self.images:
             picture, scale = letterbox(self.pack[image["id"]], input_size)
-            boxes, scores = decode_centres(network(picture), stride=8, min_score=0.03)
+            boxes, scores = decode_distances(network(picture), min_score=0.03)
             people, ignored = self.truth[image["id"]]
             pictures.append(PicturePeople(people, ignored, boxes / np.tile(scale, 2), scores))
         curve = detection_curve(pictures)

@@ -1,0 +1,75 @@
+"""Public weights of the detector are read from the graph they come in."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from converters.checkpoints import CheckpointError
+from converters.nanodet_weights import CLASSES, _in_their_order, load_nanodet
+from converters.networks.person_detector import PersonDetector
+from converters.training.loop import MEAN, STD, Normalised
+from mobilepose_sdk.decoding.distances import BINS
+
+
+def write_graph(network: PersonDetector, folder: Path) -> None:
+    """A network for all classes, of which this one is the first, as a TensorFlow.js graph."""
+    weights: list[dict[str, Any]] = []
+    nodes: list[dict[str, Any]] = []
+    data = bytearray()
+    layers = [layer for layer in _in_their_order(network) if isinstance(layer, nn.Conv2d)]
+
+    def add(name: str, tensor: np.ndarray) -> str:
+        weights.append({"name": name, "shape": tensor.shape, "dtype": "float32", "quantization": {"dtype": "float16"}})
+        data.extend(tensor.astype("<f2").tobytes())
+        return name
+
+    for number, layer in reversed(list(enumerate(layers))):  # in the order of their numbers, not in the file's
+        weight, bias = layer.weight.detach().numpy(), layer.bias.detach().numpy()  # type: ignore[union-attr]
+        if layer in network.heads:
+            others = np.ones((CLASSES - 1, *weight.shape[1:]), np.float32)
+            weight = np.concatenate([weight[:1], others, weight[1:]])
+            bias = np.concatenate([bias[:1], np.ones(CLASSES - 1, np.float32), bias[1:]])
+        name = "convolution" if number == 0 else f"convolution_{number}"
+        kernel = add(f"split_{number}", weight.transpose(2, 3, 1, 0))
+        nodes.append({"op": "Conv2D", "name": name, "input": [f"transpose_{number}", kernel]})
+        nodes.append({"op": "Add", "name": f"Add_{number}", "input": [name, add(f"unknown_{number}", bias)]})
+    content = {"modelTopology": {"node": nodes}, "weightsManifest": [{"weights": weights}]}
+    (folder / "nanodet.json").write_text(json.dumps(content))
+    (folder / "nanodet.bin").write_bytes(data)
+
+
+def test_the_detector_answers_as_the_graph_did(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    theirs = PersonDetector().eval()
+    for parameter in theirs.parameters():
+        parameter.data = parameter.data.half().float()
+    write_graph(theirs, tmp_path)
+    ours = Normalised(load_nanodet(PersonDetector(), tmp_path / "nanodet.bin")).eval()
+    pictures = torch.randint(0, 256, (1, 3, 256, 256), dtype=torch.uint8)  # BGR
+    mean, std = (torch.tensor(values[::-1]).view(1, 3, 1, 1) * 255 for values in (MEAN, STD))
+    with torch.no_grad():
+        expected, got = theirs((pictures - mean) / std), ours(pictures)
+    assert [maps.shape[1] for maps in got] == [1 + 4 * BINS] * 3
+    inner = (..., slice(8, -8), slice(8, -8))  # the border's padding is another grey
+    torch.testing.assert_close(got[0][inner], expected[0][inner], atol=2e-3, rtol=2e-3)
+
+
+@pytest.mark.parametrize("broken", ["missing", "cut", "other"])
+def test_files_that_are_something_else_are_refused(tmp_path: Path, broken: str) -> None:
+    write_graph(PersonDetector(), tmp_path)
+    data, graph = tmp_path / "nanodet.bin", tmp_path / "nanodet.json"
+    if broken == "missing":
+        graph.unlink()
+    if broken == "cut":
+        data.write_bytes(data.read_bytes()[:-100])
+    if broken == "other":
+        graph.write_text('{"modelTopology": {"node": []}, "weightsManifest": []}')
+    with pytest.raises(CheckpointError, match="not NanoDet-g"):
+        load_nanodet(PersonDetector(), data)
