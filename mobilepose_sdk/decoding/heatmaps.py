@@ -70,9 +70,9 @@ def _soft_argmax(
         weights = np.subtract(heatmaps, top[:, :, None, None])
         np.multiply(weights, sharpness[:, :, None, None], out=weights)
         np.exp(weights, out=weights)
-    # One product gives Σw·x, Σw·y and Σw: the maps are read once.
-    moments = weights.reshape(n * k, height * width) @ _position_basis(height, width)
-    xy = (moments[:, :2] / moments[:, 2:]).reshape(n, k, 2)
+    # One product a person, for the reason in :func:`gaussian_blur`, gives Σw·x, Σw·y and Σw: the maps are read once.
+    moments = weights.reshape(n, k, height * width) @ _position_basis(height, width)
+    xy = moments[:, :, :2] / moments[:, :, 2:]
     column, row = np.rint(xy).astype(np.intp).transpose(2, 0, 1)
     return xy, heatmaps[np.arange(n)[:, None], np.arange(k), row, column] * gain
 
@@ -112,8 +112,8 @@ def gaussian_blur(heatmaps: Array, top: Array, sigma: float) -> tuple[Array, Arr
             f"blur must be a standard deviation above 0 and at most {LARGEST_BLUR:g} heatmap pixels, got {sigma!r}"
         )
     height, width = heatmaps.shape[2:]
-    rows = heatmaps.reshape(-1, width) @ _blur_matrix(width, sigma).T  # one product for all maps
-    maps = _blur_matrix(height, sigma) @ rows.reshape(heatmaps.shape)
+    # Map by map: one large product would use BLAS' threads, which go on spinning beside the next picture's network.
+    maps = _blur_matrix(height, sigma) @ heatmaps @ _blur_matrix(width, sigma).T
     after = maps.max(axis=(2, 3))
     return maps, after, np.divide(top, after, out=np.ones_like(after), where=(after > 0) & (top > 0))
 
