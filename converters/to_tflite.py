@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from mobilepose_sdk.errors import MissingDependencyError, MobilePoseError
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 log = logging.getLogger(__name__)
 ROOT = Path(__file__).resolve().parent.parent
@@ -100,6 +100,7 @@ def convert(
 
     if "int8" in precisions:
         _warn_of_spread_attention(network, inputs)
+        network = _made_even(network, inputs)
     python = find_python(python)
     (folder / "tflite").mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as name:
@@ -123,15 +124,30 @@ def convert(
     return files
 
 
-def _warn_of_spread_attention(network: nn.Module, inputs: Sequence[NDArray[np.uint8]]) -> None:
+def _normalised(inputs: Sequence[NDArray[np.uint8]]) -> Tensor:
+    """(N, 3, H, W) float."""
     import torch
 
-    from converters.tflite_layers import attention_lost
     from converters.training.loop import Normalised
 
+    pictures = torch.from_numpy(np.concatenate(inputs)).permute(0, 3, 1, 2)
     with torch.no_grad():
-        some = Normalised(torch.nn.Identity())(torch.from_numpy(np.concatenate(inputs[:8])).permute(0, 3, 1, 2))
-    lost = attention_lost(network, some)
+        normalised: Tensor = Normalised(torch.nn.Identity())(pictures)
+    return normalised
+
+
+def _made_even(network: nn.Module, inputs: Sequence[NDArray[np.uint8]]) -> nn.Module:
+    """The detector with channels of like range; other networks as they are."""
+    from converters.equalisation import equalised
+    from converters.networks.person_detector import PersonDetector
+
+    return equalised(network, _normalised(inputs[:32])) if isinstance(network, PersonDetector) else network
+
+
+def _warn_of_spread_attention(network: nn.Module, inputs: Sequence[NDArray[np.uint8]]) -> None:
+    from converters.tflite_layers import attention_lost
+
+    lost = attention_lost(network, _normalised(inputs[:8]))
     if lost > TOLERABLE_LOSS:
         log.warning(
             "INT8 loses up to %.0f %% of the attention in a Global Context block, because it is spread over more "
