@@ -110,6 +110,12 @@ def test_extreme_outputs_give_finite_answers(value):
     assert len(boxes) <= CANDIDATES
 
 
+@pytest.mark.parametrize("maps", [[], distance_maps([], [], SIZE)[:1], [np.zeros((5, 40, 40), np.float32)] * 3])
+def test_another_kind_of_detectors_outputs_are_refused(maps):
+    with pytest.raises(InvalidInputError, match="3 outputs of 45 channels"):
+        decode_distances(maps, 0.3)
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("channel", [0, 1, 4 * BINS])
 @pytest.mark.parametrize("level", range(len(STRIDES)))

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from converters.networks.blocks import init_like_resnet
 from mobilepose_sdk.decoding.distances import BINS, STRIDES
 
 CHANNELS = 128
@@ -39,10 +40,7 @@ class PersonDetector(nn.Module):
         self.laterals = nn.ModuleList(nn.Conv2d(width, CHANNELS, 1) for width in (128, 256, 512))
         self.towers = nn.ModuleList(_conv(CHANNELS, CHANNELS) for _ in STRIDES)
         self.heads = nn.ModuleList(nn.Conv2d(CHANNELS, 1 + 4 * BINS, 1) for _ in STRIDES)
-        for layer in self.modules():
-            if isinstance(layer, nn.Conv2d) and layer.bias is not None:
-                nn.init.kaiming_normal_(layer.weight, a=0.1, mode="fan_out", nonlinearity="leaky_relu")
-                nn.init.zeros_(layer.bias)
+        init_like_resnet(self)
         for head in self.heads:
             assert isinstance(head, nn.Conv2d) and head.bias is not None
             nn.init.normal_(head.weight, std=0.01)

@@ -32,8 +32,13 @@ def decode_distances(outputs: Sequence[Array], min_score: float) -> tuple[NDArra
         boxes (N, 4) float32 xyxy in input pixels and scores (N,) float32, highest first.
 
     Raises:
-        InvalidInputError: an output holds NaN or infinity.
+        InvalidInputError: the outputs are others than these, or hold NaN or infinity.
     """
+    if [output.shape[0] for output in outputs] != [1 + 4 * BINS] * len(STRIDES):
+        raise InvalidInputError(
+            f"a detector must have {len(STRIDES)} outputs of {1 + 4 * BINS} channels, for the strides {STRIDES}; "
+            f"got shapes {[output.shape for output in outputs]}: its files are of another kind of detector"
+        )
     if not all(np.isfinite(output).all() for output in outputs):
         raise InvalidInputError("the detector's output holds NaN or infinity: its weights or its input are broken")
     cells = [_cells(output, stride, min_score) for output, stride in zip(outputs, STRIDES, strict=True)]
