@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils import fuse_conv_bn_eval
 
 from converters.channel_order import blocked, reorder_stream
-from converters.networks.blocks import GlobalContext
+from converters.networks.blocks import ContextBottleneck, GlobalContext
 from converters.networks.efficienthrnet import EfficientHRNet
 from converters.networks.elpn import EfficientBottleneck
 from converters.networks.lpn import LPN, LightweightBottleneck
@@ -109,7 +109,7 @@ class ContextBeforeProjection(nn.Module):
     fuses the sum and the ReLU into it; in INT8 the whole block stays in integers.
     """
 
-    def __init__(self, block: LightweightBottleneck | EfficientBottleneck) -> None:
+    def __init__(self, block: ContextBottleneck) -> None:
         super().__init__()
         self.expand = fuse_conv_bn_eval(block.conv1, block.bn1)
         self.conv = fuse_conv_bn_eval(block.conv2, block.bn2)

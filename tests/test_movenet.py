@@ -2,39 +2,33 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from tfjs_graphs import BREAKS, break_graph, write_graph
 
 from converters.checkpoints import CheckpointError
 from converters.networks.movenet import MoveNet, _sources, load_movenet, of_the_middle_person
 
 
-def write_graph(network: MoveNet, folder: Path) -> Path:
+def published(network: MoveNet, folder: Path) -> Path:
     """The network's weights as the TensorFlow.js graph that they are published in."""
-    weights: list[dict[str, Any]] = []
-    data = bytearray()
+    tensors = {}
     for layer, prefix, names in _sources(network):
-        kernel = layer.weight.detach().numpy().transpose((2, 3, 0, 1) if layer.groups > 1 else (2, 3, 1, 0))
-        tensors = [kernel] if layer.bias is None else [kernel, layer.bias.detach().numpy()]
-        for name, tensor in zip(names, tensors, strict=True):
-            entry = {"name": f"graph/{prefix}/{name}", "shape": tensor.shape, "dtype": "float32"}
-            weights.append(entry | {"quantization": {"dtype": "float16"}})
-            data.extend(tensor.astype("<f2").tobytes())
-    content = {"modelTopology": {"node": []}, "weightsManifest": [{"weights": weights}]}
-    (folder / "movenet-thunder.json").write_text(json.dumps(content))
-    (folder / "movenet-thunder.bin").write_bytes(data)
-    return folder / "movenet-thunder.bin"
+        tensors[f"graph/{prefix}/{names[0]}"] = (
+            layer.weight.detach().numpy().transpose((2, 3, 0, 1) if layer.groups > 1 else (2, 3, 1, 0))
+        )
+        if layer.bias is not None:
+            tensors[f"graph/{prefix}/{names[1]}"] = layer.bias.detach().numpy()
+    return write_graph(tensors, [], folder / "movenet-thunder.bin")
 
 
 def test_every_weight_comes_from_the_graph(tmp_path: Path) -> None:
     torch.manual_seed(0)
     theirs = MoveNet().half().float()
-    ours = load_movenet(write_graph(theirs, tmp_path))
+    ours = load_movenet(published(theirs, tmp_path))
     assert not ours.training
     for (name, wanted), got in zip(theirs.state_dict().items(), ours.state_dict().values(), strict=True):
         assert torch.equal(got, wanted), name
@@ -45,18 +39,12 @@ def test_heatmaps_have_a_quarter_of_the_pictures_size() -> None:
         assert MoveNet().eval()(torch.zeros(2, 3, 64, 96)).shape == (2, 17, 16, 24)
 
 
-@pytest.mark.parametrize("broken", ["missing", "cut", "other"])
+@pytest.mark.parametrize("broken", BREAKS)
 def test_files_that_are_something_else_are_refused(tmp_path: Path, broken: str) -> None:
-    data = write_graph(MoveNet(), tmp_path)
-    graph = data.with_suffix(".json")
-    if broken == "missing":
-        graph.unlink()
-    if broken == "cut":
-        data.write_bytes(data.read_bytes()[:-100])
-    if broken == "other":
-        graph.write_text('{"modelTopology": {"node": []}, "weightsManifest": []}')
+    path = published(MoveNet(), tmp_path)
+    break_graph(path, broken)
     with pytest.raises(CheckpointError, match="not MoveNet Thunder"):
-        load_movenet(data)
+        load_movenet(path)
 
 
 def scene(*people: tuple[int, int, float]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from tfjs_graphs import BREAKS, break_graph, write_graph
 from torch import nn
 
 from converters.checkpoints import CheckpointError
@@ -17,18 +17,11 @@ from converters.networks.person_detector import PersonDetector
 from converters.training.loop import MEAN, STD, Normalised
 
 
-def write_graph(network: PersonDetector, folder: Path) -> None:
+def published(network: PersonDetector, folder: Path) -> Path:
     """A network for all classes, of which this one is the first, as a TensorFlow.js graph."""
-    weights: list[dict[str, Any]] = []
+    tensors: dict[str, np.ndarray] = {}
     nodes: list[dict[str, Any]] = []
-    data = bytearray()
     layers = [layer for layer in _in_their_order(network) if isinstance(layer, nn.Conv2d)]
-
-    def add(name: str, tensor: np.ndarray) -> str:
-        weights.append({"name": name, "shape": tensor.shape, "dtype": "float32", "quantization": {"dtype": "float16"}})
-        data.extend(tensor.astype("<f2").tobytes())
-        return name
-
     for number, layer in reversed(list(enumerate(layers))):  # in the order of their numbers, not in the file's
         weight, bias = layer.weight.detach().numpy(), layer.bias.detach().numpy()  # type: ignore[union-attr]
         if layer in network.heads:
@@ -36,12 +29,11 @@ def write_graph(network: PersonDetector, folder: Path) -> None:
             weight = np.concatenate([weight[:1], others, weight[1:]])
             bias = np.concatenate([bias[:1], np.ones(CLASSES - 1, np.float32), bias[1:]])
         name = "convolution" if number == 0 else f"convolution_{number}"
-        kernel = add(f"split_{number}", weight.transpose(2, 3, 1, 0))
+        kernel, added = f"split_{number}", f"unknown_{number}"
+        tensors |= {kernel: weight.transpose(2, 3, 1, 0), added: bias}
         nodes.append({"op": "Conv2D", "name": name, "input": [f"transpose_{number}", kernel]})
-        nodes.append({"op": "Add", "name": f"Add_{number}", "input": [name, add(f"unknown_{number}", bias)]})
-    content = {"modelTopology": {"node": nodes}, "weightsManifest": [{"weights": weights}]}
-    (folder / "nanodet.json").write_text(json.dumps(content))
-    (folder / "nanodet.bin").write_bytes(data)
+        nodes.append({"op": "Add", "name": f"Add_{number}", "input": [name, added]})
+    return write_graph(tensors, nodes, folder / "nanodet.bin")
 
 
 def test_weights_and_normalisation_are_the_graphs(tmp_path: Path) -> None:
@@ -49,8 +41,7 @@ def test_weights_and_normalisation_are_the_graphs(tmp_path: Path) -> None:
     theirs = PersonDetector()
     for parameter in theirs.parameters():
         parameter.data = parameter.data.half().float()
-    write_graph(theirs, tmp_path)
-    ours = load_nanodet(PersonDetector(), tmp_path / "nanodet.bin")
+    ours = load_nanodet(PersonDetector(), published(theirs, tmp_path))
     assert isinstance(ours, PersonDetector) and not ours.training
     for (name, wanted), got in zip(theirs.state_dict().items(), ours.state_dict().values(), strict=True):
         assert name.startswith("stem.") or torch.equal(got, wanted), name
@@ -61,15 +52,9 @@ def test_weights_and_normalisation_are_the_graphs(tmp_path: Path) -> None:
     torch.testing.assert_close(got[..., 1:, 1:], expected[..., 1:, 1:], atol=1e-5, rtol=1e-5)  # the padding differs
 
 
-@pytest.mark.parametrize("broken", ["missing", "cut", "other"])
+@pytest.mark.parametrize("broken", BREAKS)
 def test_files_that_are_something_else_are_refused(tmp_path: Path, broken: str) -> None:
-    write_graph(PersonDetector(), tmp_path)
-    data, graph = tmp_path / "nanodet.bin", tmp_path / "nanodet.json"
-    if broken == "missing":
-        graph.unlink()
-    if broken == "cut":
-        data.write_bytes(data.read_bytes()[:-100])
-    if broken == "other":
-        graph.write_text('{"modelTopology": {"node": []}, "weightsManifest": []}')
+    path = published(PersonDetector(), tmp_path)
+    break_graph(path, broken)
     with pytest.raises(CheckpointError, match="not NanoDet-g"):
-        load_nanodet(PersonDetector(), data)
+        load_nanodet(PersonDetector(), path)

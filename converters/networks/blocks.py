@@ -85,6 +85,39 @@ class GlobalContext(nn.Module):
         return x + cast(Tensor, self.channel_add_conv(context))
 
 
+class ContextBottleneck(nn.Module):
+    """1×1, a spatial convolution, 1×1, then a Global Context block, beside a shortcut.
+
+    Args:
+        channels_in: of the block's input.
+        spatial: the convolution in the middle, which says how wide it is there, and the stride.
+        channels: of the block's output.
+    """
+
+    def __init__(self, channels_in: int, spatial: nn.Conv2d, channels: int) -> None:
+        super().__init__()
+        hidden = spatial.in_channels
+        self.conv1 = nn.Conv2d(channels_in, hidden, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(hidden)
+        self.conv2 = spatial
+        self.bn2 = nn.BatchNorm2d(hidden)
+        self.conv3 = nn.Conv2d(hidden, channels, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(channels)
+        self.att = GlobalContext(channels)
+        self.downsample: nn.Sequential | None = None
+        if spatial.stride[0] != 1 or channels_in != channels:
+            self.downsample = nn.Sequential(
+                nn.Conv2d(channels_in, channels, 1, spatial.stride[0], bias=False), nn.BatchNorm2d(channels)
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = torch.relu(self.bn1(self.conv1(x)))
+        out = torch.relu(self.bn2(self.conv2(out)))
+        out = self.att(self.bn3(self.conv3(out)))
+        shortcut = x if self.downsample is None else self.downsample(x)
+        return torch.relu(out + shortcut)
+
+
 class GroupedTransposedConv(nn.ConvTranspose2d):
     """×2 transposed convolution, kernel 4, stride 2, padding 1, one output channel a group.
 

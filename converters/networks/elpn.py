@@ -14,7 +14,13 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from converters.networks.blocks import DepthwiseConv, GlobalContext, high_resolution_stage, init_heatmap_network
+from converters.networks.blocks import (
+    ContextBottleneck,
+    DepthwiseConv,
+    GlobalContext,
+    high_resolution_stage,
+    init_heatmap_network,
+)
 
 
 class Version(NamedTuple):
@@ -27,28 +33,11 @@ class Version(NamedTuple):
 VERSIONS = {1: Version(16, (1, 2, 2)), 2: Version(32, (1, 4, 3))}
 
 
-class EfficientBottleneck(nn.Module):
+class EfficientBottleneck(ContextBottleneck):
     """ResNet's bottleneck with a Global Context block after its last convolution (§3.2, Fig. 4b)."""
 
     def __init__(self, channels_in: int, hidden: int, channels: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(channels_in, hidden, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(hidden)
-        self.conv2 = nn.Conv2d(hidden, hidden, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(hidden)
-        self.conv3 = nn.Conv2d(hidden, channels, 1, bias=False)
-        self.bn3 = nn.BatchNorm2d(channels)
-        self.att = GlobalContext(channels)
-        self.downsample: nn.Sequential | None = None
-        if channels_in != channels:
-            self.downsample = nn.Sequential(nn.Conv2d(channels_in, channels, 1, bias=False), nn.BatchNorm2d(channels))
-
-    def forward(self, x: Tensor) -> Tensor:
-        out = torch.relu(self.bn1(self.conv1(x)))
-        out = torch.relu(self.bn2(self.conv2(out)))
-        out = self.att(self.bn3(self.conv3(out)))
-        shortcut = x if self.downsample is None else self.downsample(x)
-        return torch.relu(out + shortcut)
+        super().__init__(channels_in, nn.Conv2d(hidden, hidden, 3, padding=1, bias=False), channels)
 
 
 class LightweightBasicBlock(nn.Module):

@@ -11,35 +11,16 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from converters.networks.blocks import DepthwiseConv, GlobalContext, grouped_upsample, init_heatmap_network
+from converters.networks.blocks import ContextBottleneck, DepthwiseConv, grouped_upsample, init_heatmap_network
 
 BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 
 
-class LightweightBottleneck(nn.Module):
+class LightweightBottleneck(ContextBottleneck):
     """1×1, depthwise 3×3, 1×1, then a Global Context block, all at one width (LPN §3.1, Fig. 2c)."""
 
     def __init__(self, channels_in: int, channels: int, stride: int = 1) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(channels_in, channels, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(channels)
-        self.conv2 = DepthwiseConv(channels, 3, stride)
-        self.bn2 = nn.BatchNorm2d(channels)
-        self.conv3 = nn.Conv2d(channels, channels, 1, bias=False)
-        self.bn3 = nn.BatchNorm2d(channels)
-        self.att = GlobalContext(channels)
-        self.downsample: nn.Sequential | None = None
-        if stride != 1 or channels_in != channels:
-            self.downsample = nn.Sequential(
-                nn.Conv2d(channels_in, channels, 1, stride, bias=False), nn.BatchNorm2d(channels)
-            )
-
-    def forward(self, x: Tensor) -> Tensor:
-        out = torch.relu(self.bn1(self.conv1(x)))
-        out = torch.relu(self.bn2(self.conv2(out)))
-        out = self.att(self.bn3(self.conv3(out)))
-        shortcut = x if self.downsample is None else self.downsample(x)
-        return torch.relu(out + shortcut)
+        super().__init__(channels_in, DepthwiseConv(channels, 3, stride), channels)
 
 
 class LPN(nn.Module):
