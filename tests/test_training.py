@@ -181,7 +181,7 @@ class TinyNetwork(nn.Module):
         return out
 
 
-TINY = Recipe(stages=(Stage((48, 64), 0.5), Stage((96, 128), 1.0)), batch=4)
+TINY = Recipe(stages=(Stage((48, 64), 0.5), Stage((96, 128), 1.0, frozen=("layers.0",))), batch=4)
 
 
 def test_a_tiny_run_learns_goes_through_its_stages_and_resumes(folder: Path) -> None:
@@ -210,6 +210,8 @@ def _tiny_run(folder: Path) -> None:
     assert resumed.samples == 160
     resumed.fit()
     assert resumed.samples == 200
+    assert torch.equal(resumed.network.layers[0].weight, first.network.layers[0].weight)  # frozen in this stage
+    assert not torch.equal(resumed.network.layers[3].weight, first.network.layers[3].weight)
 
 
 def _loss(network: nn.Module, folder: Path) -> float:
