@@ -190,6 +190,7 @@ def untrained(make: Callable[[], nn.Module], inputs: Inputs) -> nn.Module:
             if isinstance(module, GlobalContext):
                 nn.init.normal_(module.conv_mask.weight, std=module.conv_mask.in_channels**-0.5)
                 first, *_, last = module.channel_add_conv
+                assert isinstance(first, nn.Conv2d) and first.bias is not None
                 for parameter in (first.bias, *last.parameters()):
                     nn.init.normal_(parameter, std=0.05)
             if isinstance(module, nn.modules.batchnorm._BatchNorm):

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from converters.networks.efficienthrnet import EfficientHRNet
 from converters.training import pictures as pictures_module
 from converters.training.cleaning import Doubt, cleaned_weights
+from converters.training.command import trained
 from converters.training.crowds import read_crowds
 from converters.training.loop import Stage
 from converters.training.losses import HeatmapLoss, gaussian_targets
@@ -22,6 +23,7 @@ from converters.training.recipes import METHODS
 from converters.training.recipes.bottom_up import BottomUpTask, grouping_error, heatmap_error, visible
 from converters.training.recipes.mapd import DistilledPoseTask, MAPDLoss
 from converters.training.schedule import Iterative
+from mobilepose_sdk.errors import InvalidInputError
 
 USUAL = recipe((192, 256))
 
@@ -47,9 +49,9 @@ def test_later_stages_replay_the_schedule_from_epoch_60() -> None:
 
 
 def test_the_iterative_recipe_starts_at_the_papers_rate_and_size() -> None:
-    _, changed = METHODS["iterative"](PoseTask(None), USUAL, None)  # type: ignore[arg-type]
+    _, changed = METHODS["iterative"](PoseTask(None), recipe((192, 256), stem=("conv1.",)), None)  # type: ignore[arg-type]
     assert changed.peak_rate == 1e-3
-    assert [stage.input_size for stage in changed.stages] == [(192, 256)]
+    assert changed.stages == (Stage((192, 256), 1.0),)
     assert len(changed.schedule.restarts) == 6
 
 
@@ -99,6 +101,13 @@ def test_a_label_that_the_teacher_surely_contradicts_does_not_count(peak, at, co
     without = MAPDLoss(sure=0.4)(student, teacher, target, 0 * weights)
     assert bool(with_label > without) == counts
     assert MAPDLoss()(student, teacher, target, weights) > without  # the paper's counts every label
+
+
+def test_a_teacher_is_a_trained_top_down_network() -> None:
+    assert isinstance(trained("lpn-50"), nn.Module)
+    for name in ("lpn-51", "person-detector"):
+        with pytest.raises(InvalidInputError, match=f"{name}.*give one of lpn-50.*movenet-thunder.bin"):
+            trained(name)
 
 
 def test_mapd_needs_a_teacher() -> None:

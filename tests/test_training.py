@@ -184,6 +184,11 @@ class TinyNetwork(nn.Module):
 TINY = Recipe(stages=(Stage((48, 64), 0.5), Stage((96, 128), 1.0, frozen=("layers.0",))), batch=4)
 
 
+def test_a_trained_network_skips_the_smallest_pictures_and_the_first_rate() -> None:
+    assert TINY.for_trained() == Recipe(stages=TINY.stages[1:], batch=4, peak_rate=TINY.peak_rate / 2)
+    assert TINY.for_trained().for_trained() == TINY.for_trained()  # one size is left as it is
+
+
 def test_a_tiny_run_learns_goes_through_its_stages_and_resumes(folder: Path) -> None:
     # In a process of its own: forking data loaders out of one full of OpenVINO's threads can crash it.
     process = multiprocessing.get_context("spawn").Process(target=_tiny_run, args=(folder,))

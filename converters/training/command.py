@@ -79,12 +79,20 @@ def train(
 
 
 def trained(name: str) -> nn.Module:
-    """A trained top-down network: a packaged one by its name, or MoveNet Thunder by the path of its ``.bin``."""
+    """A trained top-down network: a packaged one by its name, or MoveNet Thunder by the path of its ``.bin``.
+
+    Raises:
+        InvalidInputError: there is no trained one of that name.
+        CheckpointError: the file is not MoveNet Thunder's.
+    """
     if name.endswith(".bin"):
         return load_movenet(Path(name))
-    if name not in DESIGNS:
+    top_down = [design.name for design in DESIGNS.values() if design.task is PoseTask]
+    teachers = [name for name in top_down if (PREBUILT / name / "weights.safetensors").exists()]
+    if name not in teachers:
         raise InvalidInputError(
-            f"no network is called {name!r}; give one of {', '.join(DESIGNS)}, or movenet-thunder.bin"
+            f"{name!r} is no trained top-down network; give one of {', '.join(teachers)}, or the path of "
+            "movenet-thunder.bin"
         )
     return load_weights(DESIGNS[name], PREBUILT / name)
 

@@ -56,8 +56,13 @@ class Recipe:
     schedule: Schedule = field(default_factory=Cosine)
 
     def for_trained(self) -> Recipe:
-        """For a network that is trained already: without the smallest pictures, and at half the rate."""
-        return replace(self, stages=self.stages[1:] or self.stages, peak_rate=self.peak_rate / 2)
+        """For a network that is trained already: without the smallest pictures, and at half the rate.
+
+        A recipe with pictures of one size stays as it is.
+        """
+        if len(self.stages) == 1:
+            return self
+        return replace(self, stages=self.stages[1:], peak_rate=self.peak_rate / 2)
 
 
 class Task(Protocol):
