@@ -91,7 +91,7 @@ def _top_down(
         task=pose.PoseTask,
         recipe=pose.recipe(input_size, stem),
         # Chosen by `ablate`: the blur gains a point of PCK and of AP, whichever the method. The methods are within
-        # noise of each other; soft-argmax's keypoints tremble half as much in videos. β is LPN's.
+        # noise of each other; soft-argmax's keypoints tremble less in videos. β is LPN's.
         decoder={"method": "soft-argmax", "beta": 160.0, "blur": input_size[1] / 128},
     )
 
