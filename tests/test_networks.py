@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -188,6 +189,16 @@ def test_grouped_transposed_conv_equals_torch(channels_in: int, channels_out: in
     torch.testing.assert_close(layer(x), expected, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize(("channels_in", "channels_out"), [(16, 8), (8, 8)])
+def test_grouped_transposed_conv_learns_like_torch(channels_in: int, channels_out: int) -> None:
+    layer = GroupedTransposedConv(channels_in, channels_out).double().train()
+    x = torch.randn(2, channels_in, 5, 3, dtype=torch.float64, requires_grad=True)
+    expected = F.conv_transpose2d(x, layer.weight, stride=2, padding=1, groups=channels_out)
+    gradient = torch.randn_like(expected)
+    wanted = torch.autograd.grad(expected, (x, layer.weight), gradient)
+    torch.testing.assert_close(torch.autograd.grad(layer(x), (x, layer.weight), gradient), wanted)
+
+
 def test_grouped_transposed_conv_refuses_widths_that_no_group_fits() -> None:
     with pytest.raises(ValueError, match=r"channels_in \(512\) must be a multiple of channels_out \(200\)"):
         GroupedTransposedConv(512, 200)
@@ -199,6 +210,20 @@ def test_strided_depthwise_conv_is_the_same_in_training(kernel: int, size: tuple
     layer = DepthwiseConv(8, kernel, stride=2)
     x = torch.randn(2, 8, *size)
     torch.testing.assert_close(layer.train()(x), layer.eval()(x))
+
+
+@pytest.mark.parametrize("kernel", [3, 5])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_depthwise_conv_learns_in_bfloat16_like_torch_in_float32(kernel: int, stride: int) -> None:
+    layer = DepthwiseConv(8, kernel, stride).train()
+    x = torch.randn(4, 8, 7, 6, requires_grad=True)
+    expected = F.conv2d(x, layer.weight, stride=stride, padding=kernel // 2, groups=8)
+    gradient = torch.randn_like(expected)
+    wanted = torch.autograd.grad(expected, (x, layer.weight), gradient)
+    low, rounded = copy.deepcopy(layer).bfloat16(), x.detach().bfloat16().requires_grad_()
+    got = torch.autograd.grad(low(rounded), (rounded, low.weight), gradient.bfloat16())
+    for wanted_part, got_part in zip(wanted, got):
+        assert (got_part.float() - wanted_part).abs().max() < 0.02 * wanted_part.abs().max()
 
 
 def test_global_context_equals_its_matrix_product() -> None:

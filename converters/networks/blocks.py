@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.grad import conv2d_input, conv2d_weight
 
 
 def init_like_resnet(network: nn.Module) -> None:
@@ -47,10 +48,41 @@ class DepthwiseConv(nn.Conv2d):
         super().__init__(channels, channels, kernel, stride, kernel // 2, groups=channels, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.stride[0] == 1 or not self.training:
+        if not self.training:
             return super().forward(x)
+        if self.kernel_size[0] == 5 and x.dtype == torch.bfloat16:
+            out = cast(Tensor, _Depthwise5.apply(x, self.weight.to(x.dtype)))  # type: ignore[no-untyped-call]
+        else:
+            out = F.conv2d(x, self.weight, padding=self.padding, groups=self.groups)
         step = self.stride[0]
-        return F.conv2d(x, self.weight, padding=self.padding, groups=self.groups)[:, :, ::step, ::step]
+        return out if step == 1 else out[:, :, ::step, ::step]
+
+
+class _Depthwise5(torch.autograd.Function):
+    """Depthwise 5×5 whose weight gradient is put together from those of four 3×3 convolutions, each over a corner.
+
+    The same sums, ten times faster: oneDNN has a fast bf16 weight gradient for 3×3 only.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return F.conv2d(x, weight, padding=2, groups=len(weight))
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        x, weight = ctx.saved_tensors
+        channels, (height, width) = len(weight), x.shape[2:]
+        for_x = conv2d_input(list(x.shape), weight, gradient, padding=2, groups=channels)  # type: ignore[no-untyped-call]
+        padded, for_weight, corner = F.pad(x, (2, 2, 2, 2)), torch.empty_like(weight), [channels, 1, 3, 3]
+        for top in (0, 2):
+            for left in (0, 2):
+                seen = padded[:, :, top : top + height + 2, left : left + width + 2]
+                seen = seen.contiguous(memory_format=torch.channels_last)
+                for_weight[:, :, top : top + 3, left : left + 3] = conv2d_weight(  # type: ignore[no-untyped-call]
+                    seen, corner, gradient, groups=channels
+                )
+        return for_x, for_weight
 
 
 class GlobalContext(nn.Module):
@@ -140,24 +172,38 @@ class GroupedTransposedConv(nn.ConvTranspose2d):
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
         if self.training:
-            return self._by_pixels(x)
+            return self._woven(x)
         phases = F.conv2d(x.repeat_interleave(4, dim=1), self.phase_kernels(), padding=1, groups=4 * self.in_channels)
         if self.in_channels != self.out_channels:
             shared = self.in_channels // self.out_channels
             phases = torch.unflatten(phases, 1, (self.out_channels, shared, 4)).sum(dim=2).flatten(1, 2)
         return F.pixel_shuffle(phases, 2)
 
-    def _by_pixels(self, x: Tensor) -> Tensor:
-        """The same sums with the phase as the outer channel: in channels-last memory the shuffle copies whole pixels.
-
-        A training step of LPN-50 is 13 % faster for it; exporters recognise the other form.
-        """
-        kernels = torch.unflatten(self.phase_kernels(), 0, (-1, 4)).transpose(0, 1).flatten(0, 1)
-        phases = F.conv2d(x.repeat(1, 4, 1, 1), kernels, padding=1, groups=4 * self.in_channels)
-        pixels: Tensor = torch.unflatten(phases.permute(0, 2, 3, 1), 3, (2, 2, -1))
+    def _woven(self, x: Tensor) -> Tensor:
+        """The same sums as four convolutions over ``x`` itself: faster to train; exporters recognise the other form."""
+        kernels = torch.unflatten(self.phase_kernels(), 0, (-1, 4)).transpose(0, 1)
+        phases = [F.conv2d(x, kernel, padding=1, groups=self.in_channels) for kernel in kernels]
         if self.in_channels != self.out_channels:
-            pixels = torch.unflatten(pixels, 5, (self.out_channels, -1)).sum(dim=6)
-        return pixels.transpose(2, 3).flatten(3, 4).flatten(1, 2).permute(0, 3, 1, 2)
+            phases = [torch.unflatten(phase, 1, (self.out_channels, -1)).sum(dim=2) for phase in phases]
+        return cast(Tensor, _Weave.apply(*phases))  # type: ignore[no-untyped-call]
+
+
+class _Weave(torch.autograd.Function):
+    """Maps of the output phases (0,0), (0,1), (1,0), (1,1), each (N, C, H, W), to one (N, C, 2H, 2W)."""
+
+    @staticmethod
+    def forward(ctx: Any, *phases: Tensor) -> Tensor:
+        count, channels, height, width = phases[0].shape
+        size = (count, channels, 2 * height, 2 * width)
+        woven = torch.empty(size, dtype=phases[0].dtype, device=phases[0].device, memory_format=torch.channels_last)
+        for n, phase in enumerate(phases):
+            woven[:, :, n // 2 :: 2, n % 2 :: 2] = phase
+        return woven
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:
+        parts = (gradient[:, :, n // 2 :: 2, n % 2 :: 2] for n in range(4))
+        return tuple(part.contiguous(memory_format=torch.channels_last) for part in parts)
 
 
 def grouped_upsample(channels_in: int, channels_out: int) -> list[nn.Module]:

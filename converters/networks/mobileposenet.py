@@ -57,17 +57,17 @@ class InvertedBottleneck(nn.Module):
 
     def __init__(self, channels_in: int, row: Row) -> None:
         super().__init__()
-        activation = nn.Hardswish if row.hard_swish else nn.ReLU
+        activation = nn.Hardswish() if row.hard_swish else nn.ReLU(inplace=True)
         self.expand: nn.Sequential | None = None
         if row.expanded != channels_in:
             self.expand = nn.Sequential(
-                nn.Conv2d(channels_in, row.expanded, 1, bias=False), nn.BatchNorm2d(row.expanded), activation()
+                nn.Conv2d(channels_in, row.expanded, 1, bias=False), nn.BatchNorm2d(row.expanded), activation
             )
         self.depthwise = nn.Sequential(
             DepthwiseConv(row.expanded, row.kernel, row.stride), nn.BatchNorm2d(row.expanded)
         )
         self.attention = SqueezeExcite(row.expanded, squeeze(row.expanded)) if row.attention else None
-        self.activation = activation()
+        self.activation = activation
         self.project = nn.Sequential(nn.Conv2d(row.expanded, row.channels, 1, bias=False), nn.BatchNorm2d(row.channels))
         self.shortcut = row.stride == 1 and channels_in == row.channels
 
@@ -108,9 +108,11 @@ class LightweightUpsampling(nn.Module):
     def __init__(self, channels_in: int, channels_out: int, expanded: int = 320) -> None:
         super().__init__()
         self.expand = nn.Sequential(
-            nn.Conv2d(channels_in, expanded, 1, bias=False), nn.BatchNorm2d(expanded), nn.ReLU()
+            nn.Conv2d(channels_in, expanded, 1, bias=False), nn.BatchNorm2d(expanded), nn.ReLU(inplace=True)
         )
-        self.upsample = nn.Sequential(GroupedTransposedConv(expanded, expanded), nn.BatchNorm2d(expanded), nn.ReLU())
+        self.upsample = nn.Sequential(
+            GroupedTransposedConv(expanded, expanded), nn.BatchNorm2d(expanded), nn.ReLU(inplace=True)
+        )
         self.project = nn.Sequential(nn.Conv2d(expanded, channels_out, 1, bias=False), nn.BatchNorm2d(channels_out))
         self.attention = SqueezeExcite(channels_out, squeeze(channels_out))
 
