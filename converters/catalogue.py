@@ -115,6 +115,7 @@ def _mobileposenet(width: int, height: int) -> Design:
         "Niu et al.: Designing Compact Convolutional Filters for Lightweight Human Pose Estimation, 2021",
         {192: 66.2, 288: 69.0}[width],
         (width, height),
+        stem=("encoder.stem.", "encoder.rows.0.", "encoder.rows.1.", "encoder.rows.2."),
     )
 
 

@@ -14,6 +14,7 @@ import torch
 from fakes import distance_maps
 from torch import Tensor, nn
 
+from converters.catalogue import DESIGNS
 from converters.training import pictures
 from converters.training.augmentation import Augmentation
 from converters.training.detection import DetectionTask, giou, levels_of, map_boxes, overlap, owners, quality_focal_loss
@@ -187,6 +188,16 @@ TINY = Recipe(stages=(Stage((48, 64), 0.5), Stage((96, 128), 1.0, frozen=("layer
 def test_a_trained_network_skips_the_smallest_pictures_and_the_first_rate() -> None:
     assert TINY.for_trained() == Recipe(stages=TINY.stages[1:], batch=4, peak_rate=TINY.peak_rate / 2)
     assert TINY.for_trained().for_trained() == TINY.for_trained()  # one size is left as it is
+
+
+@pytest.mark.parametrize("name", ["lpn-50", "mobileposenet-256x192"])
+def test_frozen_layers_are_the_first_of_the_network(name: str) -> None:
+    frozen = DESIGNS[name].recipe.stages[-1].frozen
+    parameters = [parameter for parameter, _ in DESIGNS[name].network().named_parameters()]
+    held = [parameter.startswith(frozen) for parameter in parameters]
+    assert all(any(parameter.startswith(prefix) for parameter in parameters) for prefix in frozen)
+    assert 0 < sum(held) < len(held) / 2
+    assert held == sorted(held, reverse=True)
 
 
 def test_a_tiny_run_learns_goes_through_its_stages_and_resumes(folder: Path) -> None:
