@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     train.set_defaults(run_command=_train)
 
     cleaner = commands.add_parser("clean", help="distrust labels that a trained network contradicts")
-    cleaner.add_argument("model", help="a trained top-down network")
+    cleaner.add_argument("model", help="a trained top-down network's name, or the path of movenet-thunder.bin")
     cleaner.add_argument("--data", type=Path, required=True, help="folder with train.json and images/")
     cleaner.add_argument("--out", type=Path, required=True, help="file to write, for `train --trust`")
     cleaner.set_defaults(run_command=_clean)
@@ -156,7 +156,7 @@ def _train(options: argparse.Namespace) -> None:
 def _clean(options: argparse.Namespace) -> None:
     from converters.training.command import clean
 
-    print(clean(_design(options.model), options.data, options.out))
+    print(clean(options.model, options.data, options.out))
 
 
 def _build(options: argparse.Namespace) -> None:

@@ -233,7 +233,7 @@ def test_crowds_keep_who_has_keypoints_and_mask_who_has_not() -> None:
         ((50, 50), (50, 50), 0.9, 0.0),  # both looks see it elsewhere
         ((12, 10), (12, 10), 0.9, 1.0),  # both see it about where the label is
         ((50, 50), (70, 70), 0.9, 1.0),  # they do not agree
-        ((50, 50), (50, 50), 0.3, 1.0),  # they are not sure
+        ((50, 50), (50, 50), 0.2, 1.0),  # they are not sure
     ],
 )
 def test_a_label_loses_trust_only_where_both_looks_surely_contradict_it(look, second, confidence, kept) -> None:

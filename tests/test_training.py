@@ -15,12 +15,12 @@ from fakes import distance_maps
 from torch import Tensor, nn
 
 from converters.catalogue import DESIGNS
-from converters.training import pictures
+from converters.training import command, pictures
 from converters.training.augmentation import Augmentation
 from converters.training.detection import DetectionTask, giou, levels_of, map_boxes, overlap, owners, quality_focal_loss
 from converters.training.loop import Recipe, Stage, Training
 from converters.training.losses import HeatmapLoss, gaussian_targets
-from converters.training.people import PoseSamples
+from converters.training.people import PoseSamples, read_people, read_trust
 from converters.training.pose import PoseTask, target_sigma
 from converters.training.scenes import Scenes, _empty_window
 from converters.training.schedule import AveragedWeights, Budget, Cosine
@@ -206,6 +206,27 @@ def test_a_tiny_run_learns_goes_through_its_stages_and_resumes(folder: Path) -> 
     process.start()
     process.join()
     assert process.exitcode == 0
+
+
+def test_cleaning_writes_the_trust_that_training_reads(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Stubborn(nn.Module):
+        """Sees every keypoint in the middle of its crop."""
+
+        def forward(self, crops: Tensor) -> Tensor:
+            heatmaps = torch.zeros(len(crops), 17, crops.shape[2] // 4, crops.shape[3] // 4)
+            heatmaps[:, :, heatmaps.shape[2] // 2, heatmaps.shape[3] // 2] = 1.0
+            return heatmaps
+
+    monkeypatch.setattr(command, "trained", lambda name: Stubborn())
+    said = command.clean("lpn-50", folder, folder / "trust.json")
+    people = read_people(folder / "train.json")[1]
+    far = np.stack([np.linalg.norm(person.keypoints - 80, axis=1) for person in people])
+    size = 110  # the boxes' side; labels within a pixel of the limit may fall either way
+    trust = read_trust(folder / "trust.json")
+    kept = np.stack([trust[person.id] for person in people])
+    assert (kept[far > 0.2 * size + 1] == 0).all()
+    assert (kept[far < 0.2 * size - 1] == 1).all()
+    assert said.startswith(f"{(kept == 0).sum()} of 102 labels of 6 people are contradicted")
 
 
 def _tiny_run(folder: Path) -> None:

@@ -36,8 +36,8 @@ class Doubt:
         trust: what remains of a contradicted label's weight.
     """
 
-    confidence: float = 0.5
-    agreement: float = 0.05
+    confidence: float = 0.25
+    agreement: float = 0.1
     distance: float = 0.2
     trust: float = 0.0
 

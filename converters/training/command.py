@@ -24,6 +24,11 @@ from converters.training.recipes import METHODS
 from converters.training.schedule import Budget
 from mobilepose_sdk.errors import InvalidInputError
 
+MOVENET_INPUT = (128, 192)
+"""MoveNet reads crops of any size; this is enough for it to be sure, in half the time of the other networks'."""
+STRIDE = 4
+"""Of every top-down network's heatmaps."""
+
 
 def train(
     design: Design,
@@ -97,21 +102,22 @@ def trained(name: str) -> nn.Module:
     return load_weights(DESIGNS[name], PREBUILT / name)
 
 
-def clean(design: Design, data: Path, out: Path) -> str:
+def clean(judge: str, data: Path, out: Path) -> str:
     """Write the keypoint weights of ``train.json`` with those of contradicted labels taken down.
 
     Args:
-        design: a trained top-down network.
+        judge: as :func:`trained` takes it.
         data: folder with ``train.json`` and ``images/``.
         out: the JSON file to write: weights by annotation id, for ``train --trust``.
 
     Returns:
         what was found, for people.
     """
-    network = Normalised(load_weights(design, PREBUILT / design.name)).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = Normalised(trained(judge)).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     annotations, people = read_people(data / "train.json")
     pack = PicturePack(annotations, data / "images")
-    looks, confidence = look_twice(_forward(network), people, pack, design.input_size, design.stride)
+    input_size = DESIGNS[judge].input_size if judge in DESIGNS else MOVENET_INPUT
+    looks, confidence = look_twice(_forward(network), people, pack, input_size, STRIDE)
     labels, weights = np.stack([p.keypoints for p in people]), np.stack([p.weights for p in people])
     boxes = np.stack([p.box for p in people])
     sizes = np.sqrt(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1))
