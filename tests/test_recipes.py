@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from converters.networks.efficienthrnet import EfficientHRNet
 from converters.training import pictures as pictures_module
+from converters.training.augmentation import half_body_box
 from converters.training.cleaning import Doubt, cleaned_weights
 from converters.training.command import trained
 from converters.training.crowds import read_crowds
@@ -63,6 +64,14 @@ def test_half_body_augmentation_turns_scales_and_shows_half_bodies() -> None:
     assert isinstance(task, PoseTask)
     assert (task.augmentation.rotation, task.augmentation.scale) == (45, 0.35)
     assert task.augmentation.half_body_share > PoseTask(None).augmentation.half_body_share  # type: ignore[arg-type]
+
+
+def test_half_bodies_are_portraits_upper_or_lower_bodies() -> None:
+    """Keypoint n lies at (10n, 10n)."""
+    keypoints, rng = np.repeat(np.arange(17.0) * 10, 2).reshape(17, 2), np.random.default_rng(0)
+    boxes = {tuple(half_body_box(keypoints, np.ones(17, bool), rng)) for _ in range(100)}  # type: ignore[arg-type]
+    assert sorted(boxes) == [(-15, -15, 115, 115), (-9, -9, 69, 69), (102.5, 102.5, 167.5, 167.5)]
+    assert half_body_box(keypoints, np.arange(17) > 13, rng) is None
 
 
 # Multi-angle pose distillation (ELPN §4)

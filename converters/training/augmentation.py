@@ -10,8 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
+HEAD_AND_SHOULDERS = slice(0, 7)
 UPPER_BODY = slice(0, 11)
 LOWER_BODY = slice(11, 17)
+PARTS = ((HEAD_AND_SHOULDERS, 0.25), (UPPER_BODY, 0.4), (LOWER_BODY, 0.35))
+"""What is shown of a body when not all of it is, and how often: the papers' two halves, and a portrait."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,7 @@ class Augmentation:
         scale: the region grows or shrinks by up to this share.
         aspect: a picture is stretched by up to this factor either way (some training pictures were squeezed).
         shift: largest move of the centre, as a share of the region.
-        half_body_share: crops that show only the upper or only the lower body.
+        half_body_share: crops that show one of :data:`PARTS`.
         colour: strength of brightness, contrast and saturation changes.
         blur_share: crops that are blurred or taken down in resolution, as small people in large pictures are.
     """
@@ -39,9 +42,9 @@ class Augmentation:
 
 
 def half_body_box(keypoints: Array, labelled: Array, rng: np.random.Generator) -> Array | None:
-    """Box (4,) around the upper or the lower half, or None where too few keypoints are labelled."""
-    half = UPPER_BODY if rng.random() < 0.6 else LOWER_BODY
-    points = keypoints[half][labelled[half]]
+    """Box (4,) around one of :data:`PARTS`, or None where too few of its keypoints are labelled."""
+    part = PARTS[rng.choice(len(PARTS), p=[share for _, share in PARTS])][0]
+    points = keypoints[part][labelled[part]]
     if len(points) < 4:
         return None
     low, high = points.min(axis=0), points.max(axis=0)

@@ -24,7 +24,7 @@ def recipe(input_size: tuple[int, int], stem: tuple[str, ...] = ()) -> Recipe:
 
 
 FEW_EPOCHS = Augmentation(
-    rotation_share=0.3, scale=0.25, aspect=1.2, shift=0.04, half_body_share=0.2, colour=0.2, blur_share=0.05
+    rotation_share=0.3, scale=0.25, aspect=1.2, shift=0.04, half_body_share=0.25, colour=0.2, blur_share=0.05
 )
 """For runs of some ten epochs, limited by what they see and not by overfitting; LPN's 150 use the full strength."""
 
