@@ -66,11 +66,11 @@ def test_half_body_augmentation_turns_scales_and_shows_half_bodies() -> None:
     assert task.augmentation.half_body_share > PoseTask(None).augmentation.half_body_share  # type: ignore[arg-type]
 
 
-def test_half_bodies_are_portraits_upper_or_lower_bodies() -> None:
+def test_half_bodies_are_heads_portraits_upper_or_lower_bodies() -> None:
     """Keypoint n lies at (10n, 10n)."""
     keypoints, rng = np.repeat(np.arange(17.0) * 10, 2).reshape(17, 2), np.random.default_rng(0)
     boxes = {tuple(half_body_box(keypoints, np.ones(17, bool), rng)) for _ in range(100)}  # type: ignore[arg-type]
-    assert sorted(boxes) == [(-15, -15, 115, 115), (-9, -9, 69, 69), (102.5, 102.5, 167.5, 167.5)]
+    assert sorted(boxes) == [(-15, -15, 115, 115), (-9, -9, 69, 69), (-6, -6, 46, 46), (102.5, 102.5, 167.5, 167.5)]
     assert half_body_box(keypoints, np.arange(17) > 13, rng) is None
 
 
