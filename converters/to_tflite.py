@@ -35,6 +35,8 @@ DEFAULT_PYTHON = ROOT / ".venv-tflite" / "bin" / "python"
 CALIBRATION_COUNT = 128
 """Inputs the integer ranges are taken from: TensorFlow's calibration is slow, and takes the widest range it saw."""
 TOLERABLE_LOSS = 0.1
+NO_RANGE = 1e-6
+"""A tensor with a smaller scale held nothing but zeros in calibration."""
 SAMPLE = "calibration_image_sample_data_20x128x128x3_float32.npy"
 """onnx2tf looks for this file in the working folder, and downloads it where it is missing."""
 
@@ -215,6 +217,7 @@ def _tflite(model: Any, job: dict[str, Any], precision: str, folder: Path) -> by
         converter.representative_dataset = lambda: _calibration(folder / "inputs.npy")
     content: bytes = converter.convert()
     if integer:
+        content = _with_ranges_for_zeros(content)
         _check_pixels_are_kept(content)
     return content
 
@@ -244,6 +247,26 @@ def _calibration(path: Path) -> Iterator[list[NDArray[np.float32]]]:
     # The input's scale comes from its range, and a pixel must stand for itself.
     inputs[0].flat[:2] = 0, 255
     return ([picture[None]] for picture in inputs)
+
+
+def _with_ranges_for_zeros(content: bytes) -> bytes:
+    """An integer file in which no tensor's scale is all but 0, as where a gate was closed for every calibration input.
+
+    XNNPACK frees memory twice over such a scale. Zeros are zeros at any scale, so there it may be what a hard sigmoid's
+    ReLU6 needs, or a number around 1.
+    """
+    from tensorflow.lite.python import schema_py_generated as schema
+    from tensorflow.lite.tools import flatbuffer_utils
+
+    model = flatbuffer_utils.convert_bytearray_to_object(content)
+    for graph in model.subgraphs:
+        for operator in graph.operators:
+            activation = getattr(operator.builtinOptions, "fusedActivationFunction", None)
+            clamped = activation == schema.ActivationFunctionType.RELU6
+            for output in (graph.tensors[index].quantization for index in operator.outputs):
+                if output is not None and output.scale is not None and output.scale.max() < NO_RANGE:
+                    output.scale, output.zeroPoint = ([6 / 255], [-128]) if clamped else ([1 / 128], [0])
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 
 def _check_pixels_are_kept(content: bytes) -> None:

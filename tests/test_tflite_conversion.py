@@ -16,6 +16,7 @@ import torch
 
 from converters import to_tflite
 from converters.catalogue import DESIGNS, Design
+from converters.networks.mobileposenet import MobilePoseNet
 from converters.to_tflite import ConversionError, convert, find_python
 from converters.training.loop import Normalised
 from mobilepose_sdk.errors import MissingDependencyError, ModelFileError
@@ -167,6 +168,18 @@ def test_fp16_keeps_half_the_weights(python: Path, tmp_path: Path) -> None:
     half = outputs(Converted(design, network, files, crops(design, 2)), "fp16")
     full = outputs(Converted(design, network, files, crops(design, 2)), "fp32")
     assert np.abs(half[0] - full[0]).max() <= 0.01 * np.ptp(full[0])
+
+
+def test_a_gate_that_calibration_never_opened_can_be_run(python: Path, tmp_path: Path) -> None:
+    """XNNPACK used to abort the process over the scale of its zeros."""
+    network = with_statistics(MobilePoseNet())
+    torch.nn.init.constant_(network.upsampling[1].attention.expand.bias, -100.0)
+    pictures = np.random.default_rng(0).integers(0, 256, (4, 1, 96, 64, 3), dtype=np.uint8)
+    (path,) = convert(network, (64, 96), ("maps",), tmp_path, ("int8",), list(pictures), python).values()
+    with torch.no_grad():
+        wanted = Normalised(network)(torch.from_numpy(pictures[0]).permute(0, 3, 1, 2)).numpy()
+    (got,) = TFLiteRuntime(path)(pictures[0])
+    assert np.abs(got - wanted).mean() < 0.1 * np.ptp(wanted)
 
 
 def test_what_fails_in_the_other_environment_is_reported(tmp_path: Path) -> None:
