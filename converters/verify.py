@@ -182,7 +182,7 @@ def untrained(make: Callable[[], nn.Module], inputs: Inputs) -> nn.Module:
     start as the identity, and attend to many pixels: picking one would make a step of every rounding error. Their
     first convolutions have biases: TFLite's converter stores equal vectors once, and gets the blocks' constant wrong
     when all the rest of them is zero. Residual branches are half as strong as their shortcuts: fifty at full strength
-    amplify rounding errors a thousandfold.
+    amplify rounding errors.
     """
     with torch.random.fork_rng():
         torch.manual_seed(0)

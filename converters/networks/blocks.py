@@ -61,7 +61,7 @@ class DepthwiseConv(nn.Conv2d):
 class _Depthwise5(torch.autograd.Function):
     """Depthwise 5×5 whose weight gradient is put together from those of four 3×3 convolutions, each over a corner.
 
-    The same sums, ten times faster: oneDNN has a fast bf16 weight gradient for 3×3 only.
+    The same sums: oneDNN has a fast bf16 weight gradient for 3×3 only.
     """
 
     @staticmethod
