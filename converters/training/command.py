@@ -17,7 +17,7 @@ from converters.networks.movenet import load_movenet
 from converters.packaging import PREBUILT, load_weights, save_weights, training_facts
 from converters.training.cleaning import cleaned_weights, look_twice
 from converters.training.loop import Normalised, Training
-from converters.training.people import read_people
+from converters.training.people import STRIDE, read_people
 from converters.training.pictures import PicturePack
 from converters.training.pose import PoseTask
 from converters.training.recipes import METHODS
@@ -26,8 +26,6 @@ from mobilepose_sdk.errors import InvalidInputError
 
 MOVENET_INPUT = (128, 192)
 """MoveNet reads crops of any size; this is enough for it to be sure, in half the time of the other networks'."""
-STRIDE = 4
-"""Of every top-down network's heatmaps."""
 
 
 def train(
