@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import multiprocessing
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -25,6 +26,9 @@ from converters.training.pose import PoseTask, target_sigma
 from converters.training.scenes import Scenes, _empty_window
 from converters.training.schedule import AveragedWeights, Budget, Cosine
 from mobilepose_sdk.skeleton import COCO_17
+
+PLAIN = Augmentation(colour=0, blur_share=0, other_person_share=0)
+"""Geometry alone."""
 
 
 @pytest.fixture
@@ -152,8 +156,27 @@ def test_an_epoch_shows_every_person_once(folder: Path) -> None:
     assert seen[:6] != seen[6:]
 
 
+def test_people_of_a_source_are_shown_as_often_as_asked(folder: Path) -> None:
+    data = folder / "train.json", folder / "images", (96, 128), PLAIN
+    assert len(PoseSamples(*data, seed=0, repeats={"lsp": 3, "elsewhere": 9})) == 3 * 3 + 3
+    assert len(PoseSamples(*data, seed=0)) == 6
+
+
+def test_people_stand_before_others_as_often_as_asked(folder: Path) -> None:
+    alone, together = (
+        PoseSamples(folder / "train.json", folder / "images", (96, 128), replace(PLAIN, other_person_share=share), 0)
+        for share in (0.0, 1.0)
+    )
+    changed = 0
+    for draw in range(12):
+        (crop, *truth), (covered, *same) = alone[draw], together[draw]
+        assert all(torch.equal(one, other) for one, other in zip(truth, same))
+        changed += not torch.equal(crop, covered)
+    assert changed > 3
+
+
 def test_augmented_keypoints_stay_on_their_pixels(folder: Path) -> None:
-    samples = PoseSamples(folder / "train.json", folder / "images", (96, 128), Augmentation(colour=0, blur_share=0), 0)
+    samples = PoseSamples(folder / "train.json", folder / "images", (96, 128), PLAIN, 0)
     on_dot = []
     for draw in range(60):
         crop, xy, weights = samples[draw]

@@ -29,6 +29,7 @@ class Augmentation:
         aspect: a picture is stretched by up to this factor either way (some training pictures were squeezed).
         shift: largest move of the centre, as a share of the region.
         half_body_share: crops that show one of :data:`PARTS`.
+        other_person_share: crops in which a person from another picture stands beside or before this one.
         colour: strength of brightness, contrast and saturation changes.
         blur_share: crops that are blurred or taken down in resolution, as small people in large pictures are.
     """
@@ -39,6 +40,7 @@ class Augmentation:
     aspect: float = 1.4
     shift: float = 0.06
     half_body_share: float = 0.25
+    other_person_share: float = 0.2
     colour: float = 0.3
     blur_share: float = 0.15
 
@@ -65,6 +67,13 @@ def jitter_region(
         angle = float(np.deg2rad(np.clip(rng.normal() * 0.5, -1, 1) * augmentation.rotation))
     centre = centre + size * rng.uniform(-augmentation.shift, augmentation.shift, 2)
     return centre, size * scale * np.array([stretch, 1 / stretch]), angle
+
+
+def beside(centre: Array, size: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+    """A region that shows a person to the left or right of where ``centre`` (2,), ``size`` (2,) would."""
+    away = rng.choice((-1, 1)) * rng.uniform(0.2, 0.6)
+    size = size * rng.uniform(0.75, 1.5)
+    return centre + size * np.array([away, rng.uniform(-0.2, 0.2)]), size
 
 
 def change_colour(crop: NDArray[np.uint8], augmentation: Augmentation, rng: np.random.Generator) -> NDArray[np.uint8]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,7 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from converters.training.augmentation import Augmentation, change_colour, half_body_box, jitter_region
+from converters.training.augmentation import Augmentation, beside, change_colour, half_body_box, jitter_region
+from converters.training.occlusion import put_before, silhouette
 from converters.training.pictures import PicturePack
 from converters.training.samples import ShuffledSamples
 from mobilepose_sdk.preprocessing import apply_affine, crop_matrices, crop_regions, warp_crops
@@ -26,6 +28,7 @@ Trust = dict[int, list[float]]
 class Person(NamedTuple):
     id: int
     image_id: int
+    source: str | None
     box: NDArray[np.float32]
     keypoints: NDArray[np.float32]
     weights: NDArray[np.float32]
@@ -43,7 +46,8 @@ def read_people(
     sources = {image["id"]: image.get("source") for image in annotations["images"]}
     people = []
     for entry in annotations["annotations"]:
-        if "keypoints" not in entry or (source and sources[entry["image_id"]] != source):
+        found_in = sources[entry["image_id"]]
+        if "keypoints" not in entry or (source and found_in != source):
             continue
         triples = np.array(entry["keypoints"], dtype=np.float32).reshape(-1, 3)
         weights = np.array(entry.get("keypoint_weights", triples[:, 2] > 0), dtype=np.float32)
@@ -52,7 +56,7 @@ def read_people(
         if (weights > 0).sum() >= fewest:
             x, y, w, h = entry["bbox"]
             box = np.array([x, y, x + w, y + h], dtype=np.float32)
-            people.append(Person(entry["id"], entry["image_id"], box, triples[:, :2], weights))
+            people.append(Person(entry["id"], entry["image_id"], found_in, box, triples[:, :2], weights))
     return annotations, people
 
 
@@ -65,6 +69,9 @@ class PoseSamples(ShuffledSamples[tuple[torch.Tensor, torch.Tensor, torch.Tensor
     """Augmented crops of people.
 
     Item: crop (3, H, W) uint8 BGR, heatmap coordinates (K, 2) float32, weights (K,) float32.
+
+    Args:
+        repeats: how often a person is shown in an epoch, by the picture's source; once where it is not named.
     """
 
     def __init__(
@@ -75,8 +82,11 @@ class PoseSamples(ShuffledSamples[tuple[torch.Tensor, torch.Tensor, torch.Tensor
         augmentation: Augmentation,
         seed: int,
         trust: Trust | None = None,
+        repeats: Mapping[str, int] | None = None,
     ) -> None:
-        annotations, self.people = read_people(annotation_file, trust=trust)
+        annotations, people = read_people(annotation_file, trust=trust)
+        times = repeats or {}
+        self.people = [person for person in people for _ in range(times.get(person.source or "", 1))]
         super().__init__(len(self.people), seed)
         self.pack = PicturePack(annotations, pictures)
         self.input_size = input_size
@@ -90,20 +100,32 @@ class PoseSamples(ShuffledSamples[tuple[torch.Tensor, torch.Tensor, torch.Tensor
         self, person: Person, rng: np.random.Generator
     ) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]:
         """Crop (H, W, 3), heatmap coordinates (K, 2) and weights (K,) of one person."""
-        width, height = self.input_size
         box = person.box
         if rng.random() < self.augmentation.half_body_share:
             half = half_body_box(person.keypoints, person.weights > 0, rng)
             box = box if half is None else half
+        crop, xy, weights = self._cut(person, *self._region(box, rng), rng)
+        if rng.random() < self.augmentation.other_person_share:
+            other = self.people[rng.integers(len(self.people))]
+            centre, size, angle = self._region(other.box, rng)
+            cover, points, labels = self._cut(other, *beside(centre, size, rng), angle, rng)
+            crop = put_before(crop, xy[weights > 0], cover, silhouette(points, labels > 0, self.input_size))
+        inside = ((xy >= 0) & (xy <= np.array(self.input_size) - 1)).all(axis=1)
+        return change_colour(crop, self.augmentation, rng), (xy / STRIDE).astype(np.float32), weights * inside
+
+    def _region(self, box: NDArray[np.float32], rng: np.random.Generator) -> tuple[NDArray[Any], NDArray[Any], float]:
         centres, sizes = crop_regions(box[None], self.input_size)
-        centre, size, angle = jitter_region(centres[0], sizes[0], self.augmentation, rng)
+        return jitter_region(centres[0], sizes[0], self.augmentation, rng)
+
+    def _cut(
+        self, person: Person, centre: NDArray[Any], size: NDArray[Any], angle: float, rng: np.random.Generator
+    ) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]:
+        """Crop (H, W, 3), keypoints (K, 2) in its pixels and weights (K,); mirrored half of the time."""
         matrix = crop_matrices(centre[None], size[None], self.input_size, np.array([angle]))
         xy, weights = person.keypoints, person.weights
         if rng.random() < 0.5:
             matrix[:, 0] = -matrix[:, 0]
-            matrix[:, 0, 2] += width - 1
+            matrix[:, 0, 2] += self.input_size[0] - 1
             xy, weights = xy[COCO_17.flip_indices], weights[COCO_17.flip_indices]
         crop = warp_crops(self.pack[person.image_id], matrix, self.input_size)[0]
-        xy = apply_affine(matrix, xy[None])[0]
-        inside = ((xy >= 0) & (xy <= (width - 1, height - 1))).all(axis=1)
-        return change_colour(crop, self.augmentation, rng), xy / STRIDE, weights * inside
+        return crop, apply_affine(matrix, xy[None])[0], weights
