@@ -113,14 +113,14 @@ def gaussian_blur(heatmaps: Array, top: Array, sigma: float) -> tuple[Array, Arr
         )
     height, width = heatmaps.shape[2:]
     # Map by map: one large product would use BLAS' threads, which go on spinning beside the next picture's network.
-    maps = _blur_matrix(height, sigma) @ heatmaps @ _blur_matrix(width, sigma).T
+    maps = _blur_matrix(height, sigma) @ heatmaps @ _blur_matrix(width, sigma)
     after = maps.max(axis=(2, 3))
     return maps, after, np.divide(top, after, out=np.ones_like(after), where=(after > 0) & (top > 0))
 
 
 @lru_cache(maxsize=16)
 def _blur_matrix(size: int, sigma: float) -> NDArray[np.float32]:
-    """(size, size) matrix whose rows are Gaussian kernels, reflected at both ends."""
+    """(size, size) symmetric matrix whose rows and columns are Gaussian kernels, reflected at both ends."""
     radius = math.ceil(3 * sigma)
     kernel = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
     matrix = np.zeros((size, size))
