@@ -94,6 +94,8 @@ def _centroid(light: np.ndarray) -> np.ndarray:
 class FakeRuntime:
     """A runtime that gives the same outputs whatever it sees, and remembers what that was."""
 
+    fixed_size = False
+
     def __init__(self, *outputs: np.ndarray) -> None:
         self.outputs = outputs
         self.seen: list[np.ndarray] = []

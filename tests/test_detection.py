@@ -9,17 +9,30 @@ from fakes import FakeRuntime, distance_maps, write_model
 from mobilepose_sdk import PersonDetector, runtimes
 from mobilepose_sdk.errors import InvalidInputError
 
-SIZE = (320, 256)
+SIZE, SMALL = (320, 256), (224, 160)
 INPUT_BOXES = np.array([[20, 30, 80, 150], [150, 40, 250, 200]], dtype=np.float32)
 SCORES = [0.9, 0.6]
+PICTURE = np.zeros((256, 320, 3), np.uint8)
+
+
+class TwoLooks(FakeRuntime):
+    """A detector's network that sees some people in a picture of its own size, others in the second look."""
+
+    def __init__(self, first, second):
+        super().__init__(*first)
+        self.second = second
+
+    def __call__(self, batch):
+        first = super().__call__(batch)
+        return first if len(self.seen) % 2 else [output[None] for output in self.second]
 
 
 @pytest.fixture
 def make(monkeypatch, tmp_path):
-    """Makes detectors whose network always finds the same boxes (of its input); and that network."""
+    """Makes detectors whose network always finds the same boxes (of its input) in each look; and that network."""
 
-    def detector(boxes=INPUT_BOXES, scores=SCORES, color="bgr", **options):
-        network = FakeRuntime(*distance_maps(boxes, scores, SIZE))
+    def detector(boxes=INPUT_BOXES, scores=SCORES, small=((), ()), color="bgr", **options):
+        network = TwoLooks(distance_maps(boxes, scores, SIZE), distance_maps(*small, SMALL))
         monkeypatch.setattr(runtimes, "load", lambda *_: network)
         folder = tmp_path / f"detector{len(list(tmp_path.iterdir()))}"
         write_model(folder, kind="detector", input_size=SIZE, stride=8, color=color)
@@ -77,6 +90,30 @@ def test_pictures_of_any_shape_are_taken(make, shape):
     assert len(boxes) == len(scores)
     assert (boxes >= 0).all()
     assert (boxes <= [shape[1], shape[0]] * 2).all()
+
+
+def test_somebody_who_fills_the_picture_is_found_in_the_second_look(make):
+    """Of a picture of 320×256 it is a copy of 200×160, 0.625 times as large."""
+    boxes, scores = make([], [], small=([[10, 5, 60, 155], [100, 20, 150, 90]], [0.8, 0.9]))[0](PICTURE)
+    np.testing.assert_allclose(boxes, [[16, 8, 96, 248]], rtol=1e-5)  # the other is 112 of 256 pixels high
+    np.testing.assert_allclose(scores, [0.8], atol=1e-5)
+
+
+def test_somebody_seen_in_both_looks_is_one_person(make):
+    seen = np.array([[40, 20, 150, 240]])
+    boxes, scores = make(seen, [0.6], small=(seen * 0.625 + 1, [0.9]))[0](PICTURE)
+    assert len(boxes) == 1
+    np.testing.assert_allclose(scores, [0.9], atol=1e-5)
+    np.testing.assert_allclose(boxes[0], seen[0] + 1.6, rtol=1e-5)
+
+
+def test_a_network_of_one_size_sees_the_smaller_copy_in_a_corner(make):
+    detector, network = make()
+    network.fixed_size = True
+    detector(np.full((256, 320, 3), 200, np.uint8))
+    assert [batch.shape for batch in network.seen] == [(1, 256, 320, 3)] * 2
+    assert (network.seen[1][0, :160, :200] == 200).all()
+    assert network.seen[1][0].sum() == 200 * 160 * 200 * 3
 
 
 def test_closing_frees_the_network(make):

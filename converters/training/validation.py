@@ -130,6 +130,8 @@ class BottomUpValidation:
 class _TorchRuntime:
     """A network that is still in training, as the SDK runs one."""
 
+    fixed_size = False
+
     def __init__(self, network: torch.nn.Module) -> None:
         self.network = network
 

@@ -22,10 +22,14 @@ RUNTIMES: tuple[RuntimeName, ...] = get_args(RuntimeName)
 class Runtime(Protocol):
     """A loaded model. May be called from several threads at once."""
 
+    @property
+    def fixed_size(self) -> bool:
+        """Whether it takes pictures of the card's size only."""
+
     def __call__(self, batch: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         """Outputs (N, …) float32 of a batch (N, H, W, 3) uint8, N ≥ 1, in the model's own order.
 
-        H and W are those of the card, or others that the network can take (the multi-scale test of bottom-up models).
+        H and W are those of the card, or others that the network can take, where the size is not fixed.
         """
 
     def close(self) -> None:

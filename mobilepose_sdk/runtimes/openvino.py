@@ -50,6 +50,8 @@ class OpenVINORuntime:
         InvalidInputError: OpenVINO has no such device.
     """
 
+    fixed_size = False
+
     def __init__(
         self, model: Path, *, settings: CPUSettings | None = None, device: str = "CPU", profile: bool = False
     ) -> None:

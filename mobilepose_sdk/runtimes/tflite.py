@@ -33,6 +33,8 @@ class TFLiteRuntime:
         ModelFileError: LiteRT cannot read the file, or it has other outputs.
     """
 
+    fixed_size = True
+
     def __init__(self, model: Path, outputs: Sequence[str] = (), *, settings: CPUSettings | None = None) -> None:
         self._library = _import_litert()
         self._path, self._names = model, tuple(outputs)
