@@ -2,7 +2,7 @@
 
     python benchmarks/tracking.py [--picture PICTURE] [--write FOLDER]
 
-* Jitter: the photograph at rest, with a sensor's noise in every frame. Root mean square of the confident keypoints'
+* Jitter: the photograph at rest, with a sensor's noise in every frame. Root mean square of the drawn keypoints'
   steps from frame to frame, with and without smoothing.
 * Lag: the photograph moves sideways, faster and faster up to walking speed. How many frames the smoothed keypoints are
   behind the known motion, at full speed, and how many the bare ones are.
@@ -33,7 +33,8 @@ NOISE = 8.0
 """Standard deviation, of 255 grey levels: a webcam indoors."""
 WALKING = 1.5
 """Person sizes (square root of the box's area) a second."""
-CONFIDENT = 0.25
+DRAWN = 0.3
+"""Score from which on ``PoseResult.plot`` draws a keypoint; the others are guesses, and jump from one to another."""
 REST = 20
 """Frames at rest before and after a walk."""
 
@@ -82,7 +83,7 @@ def report_jitter(estimator: PoseEstimator, known: Known, clip: Clip) -> None:
     for smoothing in (None, DEFAULT_SMOOTHING):
         found = [result[0] for result in people(estimator, known, clip, smoothing) if len(result)]
         keypoints = np.concatenate([person.keypoints for person in found])[10:]  # the filter settles first
-        sure = np.concatenate([person.keypoint_scores for person in found]).mean(axis=0) > CONFIDENT
+        sure = np.concatenate([person.keypoint_scores for person in found]).mean(axis=0) > DRAWN
         steps[smoothing is not None] = float(np.sqrt((np.diff(keypoints[:, sure], axis=0) ** 2).sum(axis=2).mean()))
     print(
         f"jitter at rest, noise {NOISE:g}: {steps[False]:.3f} px a frame bare, {steps[True]:.3f} px smoothed: "
@@ -102,7 +103,7 @@ def report_lag(estimator: PoseEstimator, known: Known, picture: Array, box: Arra
         results = people(estimator, known, clip, smoothing)
         resting = results[REST // 2 : REST]
         at_rest = np.mean([result.keypoints[0] for result in resting], axis=0)
-        sure = np.mean([result.keypoint_scores[0] for result in resting], axis=0) > CONFIDENT
+        sure = np.mean([result.keypoint_scores[0] for result in resting], axis=0) > DRAWN
         late = [
             (at_rest[sure, 0] + x - result.keypoints[0, sure, 0]).mean() / step
             for result, x, step in zip(results, place, speed)

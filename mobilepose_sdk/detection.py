@@ -18,8 +18,9 @@ from mobilepose_sdk.threads import Threads
 
 Array = NDArray[Any]
 SECOND_LOOK = 2 / 3
-"""Size of the second look at a picture, in parts of the first: somebody who fills the picture is too large for the
-network in the first one. On full-length fashion pictures it found a third of the people, with the second look all."""
+"""Size of the second look at a picture, in parts of the first, for those who fill the picture: they are too large for
+the network in the first. Of full-length fashion pictures, it finds 35 % of the people with one look and 99 % with both
+(``benchmarks/looks.py``)."""
 LARGE = 0.5
 """Share of the picture's width or height from which on somebody seen in the second look counts; smaller people are seen
 better in the first."""
