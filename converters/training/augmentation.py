@@ -70,7 +70,7 @@ def jitter_region(
 
 
 def beside(centre: Array, size: Array, rng: np.random.Generator) -> tuple[Array, Array]:
-    """A region that shows a person to the left or right of where ``centre`` (2,), ``size`` (2,) would."""
+    """A region near ``centre`` (2,), ``size`` (2,): what was in the middle is to the left or right, in another size."""
     away = rng.choice((-1, 1)) * rng.uniform(0.2, 0.6)
     size = size * rng.uniform(0.75, 1.5)
     return centre + size * np.array([away, rng.uniform(-0.2, 0.2)]), size
