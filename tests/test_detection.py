@@ -93,18 +93,19 @@ def test_pictures_of_any_shape_are_taken(make, shape):
 
 
 def test_somebody_who_fills_the_picture_is_found_in_the_second_look(make):
-    """Of a picture of 320×256 it is a copy of 200×160, 0.625 times as large."""
-    boxes, scores = make([], [], small=([[10, 5, 60, 155], [100, 20, 150, 90]], [0.8, 0.9]))[0](PICTURE)
-    np.testing.assert_allclose(boxes, [[16, 8, 96, 248]], rtol=1e-5)  # the other is 112 of 256 pixels high
+    """Of a picture of 320×256 it is a copy of 224×160, 0.7 times as wide and 0.625 times as high."""
+    boxes, scores = make([], [], small=([[14, 5, 56, 155], [105, 20, 154, 90]], [0.8, 0.9]))[0](PICTURE)
+    np.testing.assert_allclose(boxes, [[20, 8, 80, 248]], rtol=1e-5)  # the other is 112 of 256 pixels high
     np.testing.assert_allclose(scores, [0.8], atol=1e-5)
 
 
 def test_somebody_seen_in_both_looks_is_one_person(make):
     seen = np.array([[40, 20, 150, 240]])
-    boxes, scores = make(seen, [0.6], small=(seen * 0.625 + 1, [0.9]))[0](PICTURE)
+    shrink = np.array([0.7, 0.625, 0.7, 0.625])
+    boxes, scores = make(seen, [0.6], small=((seen + 1.5) * shrink, [0.9]))[0](PICTURE)
     assert len(boxes) == 1
     np.testing.assert_allclose(scores, [0.9], atol=1e-5)
-    np.testing.assert_allclose(boxes[0], seen[0] + 1.6, rtol=1e-5)
+    np.testing.assert_allclose(boxes[0], seen[0] + 1.5, rtol=1e-5)
 
 
 def test_a_network_of_one_size_sees_the_smaller_copy_in_a_corner(make):
@@ -112,8 +113,8 @@ def test_a_network_of_one_size_sees_the_smaller_copy_in_a_corner(make):
     network.fixed_size = True
     detector(np.full((256, 320, 3), 200, np.uint8))
     assert [batch.shape for batch in network.seen] == [(1, 256, 320, 3)] * 2
-    assert (network.seen[1][0, :160, :200] == 200).all()
-    assert network.seen[1][0].sum() == 200 * 160 * 200 * 3
+    assert (network.seen[1][0, :160, :224] == 200).all()
+    assert network.seen[1][0].sum() == 224 * 160 * 200 * 3
 
 
 def test_closing_frees_the_network(make):
