@@ -12,7 +12,6 @@ pictures, the two taking turns.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import time
 from collections.abc import Callable
@@ -25,13 +24,14 @@ from numpy.typing import NDArray
 from mobilepose_sdk import PersonDetector
 from mobilepose_sdk.boxes import iou_matrix
 from mobilepose_sdk.cli.common import table
-from mobilepose_sdk.coco_files import xyxy
+from mobilepose_sdk.coco_files import read_annotations
+from mobilepose_sdk.detection_metrics import split_people
 from mobilepose_sdk.preprocessing import letterbox
 from mobilepose_sdk.sources import read_picture
 
 Array = NDArray[Any]
 SMALLEST = 0.05
-"""Of the picture's height."""
+"""Of the picture's height, as in :func:`mobilepose_sdk.evaluation.evaluate_detector`."""
 
 
 def main() -> None:
@@ -52,7 +52,6 @@ def main() -> None:
         found, boxes, people = dict.fromkeys(looks, 0), dict.fromkeys(looks, 0), 0
         for path, truth in pictures:
             picture = read_picture(path)
-            truth = truth[truth[:, 3] - truth[:, 1] > SMALLEST * len(picture)]
             people += len(truth)
             for name, look in looks.items():
                 start = time.perf_counter()
@@ -76,10 +75,10 @@ def first_look(detector: PersonDetector, picture: Array) -> Array:
 
 
 def by_source(data: Path, most: int) -> dict[str, list[tuple[Path, Array]]]:
-    """Pictures with the boxes (N, 4) of their people; those of train.json only from sources that dev.json lacks."""
+    """Pictures with the boxes (N, 4) of people who count; of train.json only from sources that dev.json lacks."""
     chosen: dict[str, list[tuple[Path, Array]]] = {}
     for name in ("dev.json", "train.json"):
-        content = json.loads((data / name).read_text(encoding="utf-8"))
+        content = read_annotations(data / name)
         people: dict[int, list[dict[str, Any]]] = {}
         for entry in content["annotations"]:
             people.setdefault(entry["image_id"], []).append(entry)
@@ -90,7 +89,8 @@ def by_source(data: Path, most: int) -> dict[str, list[tuple[Path, Array]]]:
         for source, images in sources.items():
             order = np.random.default_rng(0).permutation(len(images))[:most]
             chosen[source] = [
-                (data / "images" / images[i]["file_name"], xyxy(people[images[i]["id"]])) for i in order.tolist()
+                (data / "images" / image["file_name"], split_people(people[image["id"]], image, SMALLEST)[0])
+                for image in (images[i] for i in order.tolist())
             ]
     return chosen
 

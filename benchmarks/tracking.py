@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilepose_sdk import PersonDetector, PoseEstimator
+from mobilepose_sdk.drawing import DRAWN_SCORE
 from mobilepose_sdk.results import PoseResult
 from mobilepose_sdk.smoothing import DEFAULT_SMOOTHING, Smoothing
 from mobilepose_sdk.sources import read_picture
@@ -33,8 +34,6 @@ NOISE = 8.0
 """Standard deviation, of 255 grey levels: a webcam indoors."""
 WALKING = 1.5
 """Person sizes (square root of the box's area) a second."""
-DRAWN = 0.3
-"""Score from which on ``PoseResult.plot`` draws a keypoint; the others are guesses, and jump from one to another."""
 REST = 20
 """Frames at rest before and after a walk."""
 
@@ -83,7 +82,7 @@ def report_jitter(estimator: PoseEstimator, known: Known, clip: Clip) -> None:
     for smoothing in (None, DEFAULT_SMOOTHING):
         found = [result[0] for result in people(estimator, known, clip, smoothing) if len(result)]
         keypoints = np.concatenate([person.keypoints for person in found])[10:]  # the filter settles first
-        sure = np.concatenate([person.keypoint_scores for person in found]).mean(axis=0) > DRAWN
+        sure = np.concatenate([person.keypoint_scores for person in found]).mean(axis=0) > DRAWN_SCORE
         steps[smoothing is not None] = float(np.sqrt((np.diff(keypoints[:, sure], axis=0) ** 2).sum(axis=2).mean()))
     print(
         f"jitter at rest, noise {NOISE:g}: {steps[False]:.3f} px a frame bare, {steps[True]:.3f} px smoothed: "
@@ -103,7 +102,7 @@ def report_lag(estimator: PoseEstimator, known: Known, picture: Array, box: Arra
         results = people(estimator, known, clip, smoothing)
         resting = results[REST // 2 : REST]
         at_rest = np.mean([result.keypoints[0] for result in resting], axis=0)
-        sure = np.mean([result.keypoint_scores[0] for result in resting], axis=0) > DRAWN
+        sure = np.mean([result.keypoint_scores[0] for result in resting], axis=0) > DRAWN_SCORE
         late = [
             (at_rest[sure, 0] + x - result.keypoints[0, sure, 0]).mean() / step
             for result, x, step in zip(results, place, speed)

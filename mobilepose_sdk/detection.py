@@ -71,10 +71,11 @@ class PersonDetector:
         """
         first, scale = letterbox(as_channels(image, self.card.color), self.card.input_size)
         # A copy of the copy: shrinking a large picture again would take longer than the network does.
-        second = np.asarray(cv2.resize(first, self._second_size, interpolation=cv2.INTER_LINEAR), np.uint8)
+        size = self._second_size
+        second = np.asarray(cv2.resize(first, size, interpolation=cv2.INTER_LINEAR), np.uint8)
         boxes, scores = self._people(first)
         more, sure = self._people(second)
-        more = more * np.tile(np.divide(self.card.input_size, self._second_size), 2)
+        more = more * np.tile(np.divide(self.card.input_size, size), 2)
         extent = np.array(image.shape[1::-1], dtype=np.float32)
         large = (more[:, 2:] - more[:, :2] >= LARGE * extent * scale).any(axis=1)
         boxes, scores = np.concatenate([boxes, more[large]]), np.concatenate([scores, sure[large]])

@@ -27,11 +27,13 @@ CENTRE: Color = (235, 235, 235)
 OUTLINE: Color = (40, 34, 30)
 BOX: Color = (235, 235, 235)
 
+DRAWN_SCORE = 0.3
+"""Keypoints below this are not drawn unless asked for: most are guesses, which jump from frame to frame."""
 _SHIFT = 4
 """OpenCV draws at fractions of 2**-_SHIFT pixels."""
 
 
-def draw_poses(image: PictureSource, result: PoseResult, *, min_score: float = 0.3) -> NDArray[np.uint8]:
+def draw_poses(image: PictureSource, result: PoseResult, *, min_score: float = DRAWN_SCORE) -> NDArray[np.uint8]:
     """Draw boxes, limbs and keypoints onto a copy of a picture.
 
     The person's left is blue, the right orange, what joins the two white; everything is outlined, to be seen on any

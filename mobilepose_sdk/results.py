@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilepose_sdk.conversion import conversion
-from mobilepose_sdk.drawing import draw_poses
+from mobilepose_sdk.drawing import DRAWN_SCORE, draw_poses
 from mobilepose_sdk.errors import InvalidIndexError, InvalidInputError, InvalidTypeError, MissingDependencyError
 from mobilepose_sdk.skeleton import COCO_17, Skeleton
 from mobilepose_sdk.sources import ColorOrder, PictureSource, read_picture
@@ -207,7 +207,9 @@ class PoseResult:
             columns[name] = np.repeat(edge, k)
         return pandas.DataFrame(columns)
 
-    def plot(self, image: PictureSource, *, min_score: float = 0.3, color: ColorOrder = "bgr") -> NDArray[np.uint8]:
+    def plot(
+        self, image: PictureSource, *, min_score: float = DRAWN_SCORE, color: ColorOrder = "bgr"
+    ) -> NDArray[np.uint8]:
         """Draw the people onto a copy of their picture; see :func:`mobilepose_sdk.drawing.draw_poses`.
 
         Args:

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from converters.training.augmentation import HEAD
 from mobilepose_sdk.skeleton import COCO_17
 
 Array = NDArray[Any]
@@ -42,10 +43,10 @@ def silhouette(keypoints: Array, labelled: Array, size: tuple[int, int]) -> NDAr
     points = np.clip(keypoints, -4 * size[1], 5 * size[1]).astype(int)
     cv2.fillConvexPoly(mask, cv2.convexHull(points[list(SHOULDERS_AND_HIPS)]), 1.0)
     for start, end in COCO_17.limbs:
-        if labelled[start] and labelled[end] and min(start, end) >= 5:
+        if labelled[start] and labelled[end] and min(start, end) >= HEAD.stop:
             cv2.line(mask, points[start].tolist(), points[end].tolist(), 1.0, thickness)
-    if labelled[:5].any():
-        head = points[:5][labelled[:5]].mean(axis=0).astype(int)
+    if labelled[HEAD].any():
+        head = points[HEAD][labelled[HEAD]].mean(axis=0).astype(int)
         cv2.circle(mask, head.tolist(), max(2, round(HEAD_RADIUS * torso)), 1.0, cv2.FILLED)
         cv2.line(mask, head.tolist(), points[[5, 6]].mean(axis=0).astype(int).tolist(), 1.0, thickness)
     return np.asarray(cv2.GaussianBlur(mask, (0, 0), max(0.5, 0.03 * torso)), dtype=np.float32)
