@@ -29,12 +29,12 @@ sys.path.insert(0, str(Path(__file__).parent.parent))  # converters, for PyTorch
 
 import cv2
 import numpy as np
+from webcam import swaying
 
 from mobilepose_sdk import PoseEstimator
 from mobilepose_sdk.errors import MobilePoseError
 from mobilepose_sdk.models import find_model
 from mobilepose_sdk.runtimes import load
-from mobilepose_sdk.samples import sample_picture
 from mobilepose_sdk.sources import expand_inputs, read_picture
 from mobilepose_sdk.topology import read_topology
 
@@ -55,7 +55,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="frames of your own: pictures of one person, in order")
     options = parser.parse_args()
 
-    frames = _own(options.folder) if options.folder else _moving_photograph(40)
+    frames = _own(options.folder) if options.folder else swaying()
     calls = {**ours(options.model, options.threads), **mediapipe_pose(options.threads)}
     calls |= networks(options.model, options.threads)
     times: dict[str, list[float]] = {name: [] for name in calls}
@@ -176,18 +176,6 @@ def _own(folder: Path) -> list[Array]:
         return [read_picture(path) for path in expand_inputs([folder]).paths]
     except MobilePoseError as error:
         raise SystemExit(str(error)) from None
-
-
-def _moving_photograph(count: int) -> list[Array]:
-    """640×480 frames in which the sample picture's person sways."""
-    picture = read_picture(sample_picture())
-    frames = []
-    for number in range(count):
-        angle = 2 * np.pi * number / count
-        scale = 480 / 512 * (1 + 0.02 * np.sin(angle))
-        matrix = np.array([[scale, 0, 80 + 12 * np.sin(angle)], [0, scale, 3 * np.cos(angle)]])
-        frames.append(cv2.warpAffine(picture, matrix, (640, 480)))
-    return frames
 
 
 if __name__ == "__main__":

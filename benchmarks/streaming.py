@@ -2,33 +2,31 @@
 
     python benchmarks/streaming.py [--threads 2] [--repeats 300] [--frames 10000]
 
-One person is in view, in a photograph that moves a little; frames are in memory, so capture is not part of it. The
-whole pipeline and the bare network are run in turn, so that a noisy neighbour slows both alike.
+One person is in view, in 640×480 pixels; frames are in memory, so capture is not part of it. The whole pipeline and the
+bare network are run in turn, so that a noisy neighbour slows both alike.
 """
 
 from __future__ import annotations
 
 import argparse
 import gc
-import itertools
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
+from webcam import swaying
 
 from mobilepose_sdk import PersonDetector, PoseEstimator
 from mobilepose_sdk.runtimes import load
-from mobilepose_sdk.sources import read_picture
 from mobilepose_sdk.threads import Threads
 
 Array = NDArray[Any]
-PICTURE = Path(__file__).parent.parent / "examples" / "pictures" / "astronaut.jpg"
 WARM_UP = 20
 
 
@@ -54,10 +52,10 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=300, help="frames of the latency part (default: 300)")
     parser.add_argument("--frames", type=int, default=10_000, help="frames of the memory part (default: 10000)")
     options = parser.parse_args()
-    picture = read_picture(PICTURE)
+    frames = swaying()
     detect = PersonDetector(threads=options.threads)
 
-    person = detect(picture)[0][:1]
+    person = detect(frames[0])[0][:1]
 
     def find_one(image: Array) -> Array:
         """The detector's work, and one person, whatever else it sees."""
@@ -65,19 +63,19 @@ def main() -> None:
         return person
 
     with PoseEstimator(threads=options.threads, detector=find_one) as estimator:
-        report_latency(estimator, picture, options)
-        report_agreement(estimator, picture)
-        report_memory(estimator, picture, options.frames)
+        report_latency(estimator, frames, options)
+        report_agreement(estimator, frames)
+        report_memory(estimator, frames, options.frames)
 
 
-def report_latency(estimator: PoseEstimator, picture: Array, options: argparse.Namespace) -> None:
+def report_latency(estimator: PoseEstimator, frames: list[Array], options: argparse.Namespace) -> None:
     width, height = estimator.card.input_size
     network = load(estimator.card, "openvino", None, Threads(options.threads), "CPU")
     crop = np.random.default_rng(0).integers(0, 256, (1, height, width, 3), dtype=np.uint8)
     pipeline: Any = estimator._pipeline
     timed = Timed(pipeline.runtime)
     object.__setattr__(pipeline, "runtime", timed)
-    detecting, following = estimator.stream(moving(picture)), estimator.stream(moving(picture), detect_every=10**9)
+    detecting, following = estimator.stream(cycle(frames)), estimator.stream(cycle(frames), detect_every=10**9)
     calls: dict[str, Callable[[], Any]] = {
         "network": lambda: network(crop),
         "pipeline": lambda: next(detecting),
@@ -102,14 +100,14 @@ def report_latency(estimator: PoseEstimator, picture: Array, options: argparse.N
         "rest": "preparation, decoding, tracking, in between",
     }.items():
         report(text, times[name])
-    report_rest(estimator, picture, options.repeats)
+    report_rest(estimator, frames, options.repeats)
     medians, means, least = (
         f(times["pipeline"]) / f(times["network"]) for f in (statistics.median, statistics.mean, min)
     )
     print(f"pipeline / network: {medians:.2f} of medians, {means:.2f} of means, {least:.2f} of minima")
 
 
-def report_rest(estimator: PoseEstimator, picture: Array, frames: int) -> None:
+def report_rest(estimator: PoseEstimator, frames: list[Array], repeats: int) -> None:
     """What the stream does on its own, with the network's answers recorded beforehand."""
     pipeline: Any = estimator._pipeline
     runtime, answers = pipeline.runtime, []
@@ -119,13 +117,14 @@ def report_rest(estimator: PoseEstimator, picture: Array, frames: int) -> None:
         return answers[-1]  # type: ignore[no-any-return]
 
     object.__setattr__(pipeline, "runtime", record)
-    following = estimator.stream(moving(picture), detect_every=10**9)
-    for _ in range(frames):
+    following = estimator.stream(cycle(frames), detect_every=10**9)
+    for _ in range(repeats):
         next(following)
-    replayed = iter(answers)
-    object.__setattr__(pipeline, "runtime", lambda batch: next(replayed))
-    following, times = estimator.stream(moving(picture), detect_every=10**9), []
-    for _ in range(frames):
+    heatmaps = answers[0][0].copy()
+    object.__setattr__(pipeline, "runtime", lambda batch: [heatmaps])
+    following, times = estimator.stream(cycle(frames), detect_every=10**9), []
+    for (answer,) in answers:
+        heatmaps[:] = answer  # in the caches, as what a network has just written
         start = time.perf_counter()
         next(following)
         times.append((time.perf_counter() - start) * 1e3)
@@ -140,8 +139,8 @@ def report(text: str, values: list[float]) -> None:
     )
 
 
-def report_agreement(estimator: PoseEstimator, picture: Array) -> None:
-    pictures = list(itertools.islice(moving(picture), 40))
+def report_agreement(estimator: PoseEstimator, frames: list[Array]) -> None:
+    pictures = frames * 4
     alone = [estimator(image) for image in pictures]
     with ThreadPoolExecutor(4) as pool:
         together = list(pool.map(estimator, pictures))
@@ -153,25 +152,16 @@ def report_agreement(estimator: PoseEstimator, picture: Array) -> None:
     print(f"4 threads, one estimator, {len(pictures)} pictures: {'the same results' if same else 'OTHER RESULTS'}")
 
 
-def report_memory(estimator: PoseEstimator, picture: Array, frames: int) -> None:
-    stream = estimator.stream(moving(picture))
+def report_memory(estimator: PoseEstimator, frames: list[Array], count: int) -> None:
+    stream = estimator.stream(cycle(frames))
     for _ in range(300):
         next(stream)
     gc.collect()
     before = resident()
-    for _ in range(frames):
+    for _ in range(count):
         next(stream)
     gc.collect()
-    print(f"memory after {frames} frames more: {resident() - before:+.2f} MB")
-
-
-def moving(picture: Array) -> Iterator[Array]:
-    """A picture that sways, for ever; few different frames, made beforehand."""
-    frames = [
-        cv2.warpAffine(picture, np.array([[1, 0, x], [0, 1, 0]], np.float32), picture.shape[1::-1])
-        for x in 10 * np.sin(np.linspace(0, 2 * np.pi, 40, endpoint=False))
-    ]
-    return itertools.cycle(frames)
+    print(f"memory after {count} frames more: {resident() - before:+.2f} MB")
 
 
 def resident() -> float:

@@ -17,7 +17,7 @@ from mobilepose_sdk.smoothing import Smoothing
 from mobilepose_sdk.tracking import Tracker, Tracking
 
 Array = NDArray[Any]
-MARGINS = np.array([0.18, 0.12, 0.18, 0.1], dtype=np.float32)
+MARGINS = (0.18, 0.12, 0.18, 0.1)
 """What a person's box has left of, above, right of and below their keypoints, in parts of the keypoints' extent."""
 KNOWN_IOU = 0.3
 """A detected box that overlaps a followed one more than this is of a person who is followed already."""
@@ -111,18 +111,21 @@ def pose_boxes(keypoints: Array, scores: Array, boxes: Array) -> NDArray[np.floa
     Returns:
         (N, 4) float32 xyxy, with :data:`MARGINS`.
     """
-    shown = scores > CONFIDENT
-    far = np.float32(np.inf)
-    low = np.where(shown[:, :, None], keypoints, far).min(axis=1, initial=far)
-    high = np.where(shown[:, :, None], keypoints, -far).max(axis=1, initial=-far)
-    unknown = np.add.reduce(shown, axis=1) < 2
-    low[unknown], high[unknown] = boxes[unknown, :2], boxes[unknown, 2:]
-    centre, extent = (low + high) / 2, high - low
-    # The keypoints of a body that lies down, or is seen from its side, span next to nothing one way.
-    extent = np.maximum(extent, extent.max(axis=1, initial=0, keepdims=True) / 4)
-    margins = np.where(unknown[:, None], 0, MARGINS)
-    low, high = centre - extent * (0.5 + margins[:, :2]), centre + extent * (0.5 + margins[:, 2:])
-    return np.concatenate([low, high], axis=1).astype(np.float32)
+    found = np.array(boxes, dtype=np.float32)
+    # Person by person: there are few, and NumPy's calls cost more than the arithmetic.
+    for box, points in zip(found, (person[shown] for person, shown in zip(keypoints, scores > CONFIDENT))):
+        if len(points) >= 2:
+            (x1, y1), (x2, y2) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
+            # The keypoints of a body that lies down, or is seen from its side, span next to nothing one way.
+            least = max(x2 - x1, y2 - y1) / 4
+            width, height = max(x2 - x1, least), max(y2 - y1, least)
+            x, y = (x1 + x2) / 2, (y1 + y2) / 2
+            left, above, right, below = MARGINS
+            box[:] = (
+                x - width * (0.5 + left), y - height * (0.5 + above),
+                x + width * (0.5 + right), y + height * (0.5 + below),
+            )  # fmt: skip
+    return found
 
 
 def _inside(boxes: Array, shape: tuple[int, ...]) -> Array:

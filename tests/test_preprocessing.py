@@ -184,8 +184,9 @@ def test_a_large_person_is_averaged_not_sampled():
     assert np.abs(inner - 127).max() <= 2
 
 
-def test_averaging_keeps_every_pixel_in_its_place():
-    picture = np.zeros((1600, 1600, 3), np.uint8)
+@pytest.mark.parametrize("shape", [(1600, 1600), (1001, 999), (1003, 1001)], ids=["even", "odd", "no multiple of four"])
+def test_averaging_keeps_every_pixel_in_its_place(shape):
+    picture = np.zeros((*shape, 3), np.uint8)
     picture[792:809, 692:709] = 255  # centred on (700, 800)
     matrix = crop_matrices(*crop_regions(np.array([[200, 200, 1300, 1500]]), (192, 256)), (192, 256))
     crop = warp_crops(picture, matrix, (192, 256))[0, :, :, 0].astype(float)

@@ -91,8 +91,8 @@ class People:
 def person_scores(keypoint_scores: Array, box_scores: Array) -> NDArray[np.float32]:
     """(N,) box score times the mean score of the confident keypoints (MobilePoseNet eq. 6); 0 where none is."""
     confident = keypoint_scores > CONFIDENT
-    total = np.where(confident, keypoint_scores, 0).sum(axis=1)
-    return np.asarray(total / np.maximum(confident.sum(axis=1), 1) * box_scores, dtype=np.float32)
+    total = np.add.reduce(keypoint_scores * confident, axis=1)
+    return np.asarray(total / np.maximum(np.add.reduce(confident, axis=1), 1) * box_scores, dtype=np.float32)
 
 
 def card_skeleton(card: ModelCard) -> Skeleton:

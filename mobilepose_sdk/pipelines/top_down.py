@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from inspect import signature
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -107,8 +108,8 @@ class TopDown:
         crops = warped[0] if len(warped) == 1 else np.concatenate(warped)
         xy, scores = decode(self._heatmaps(as_channels(crops, self.card.color)), self.method, self.beta, self.blur)
         keypoints = apply_affine(invert_affine(np.concatenate(matrices)), xy * self.card.stride)
-        ends = np.cumsum(counts)[:-1]
-        return list(zip(np.split(keypoints, ends), np.split(scores, ends)))
+        ends = accumulate(counts)
+        return [(keypoints[end - n : end], scores[end - n : end]) for n, end in zip(counts, ends)]
 
     def _boxes(self, image: Array, given: Array | None) -> tuple[Array, Array]:
         """Boxes (N, 4) and their scores (N,), given, detected, or the whole picture."""
