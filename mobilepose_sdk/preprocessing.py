@@ -125,17 +125,27 @@ def _level(image: Array, matrix: Array) -> int:
 def _part(image: Array, matrix: Array, level: int, input_size: tuple[int, int]) -> tuple[Array, Array]:
     """What a crop shows of a picture, averaged down by ``level``, and the matrix that suits it."""
     (x1, x2), (y1, y2) = _reach(image, matrix, level, input_size)
-    columns, rows = max((x2 - x1) // level, 1), max((y2 - y1) // level, 1)
-    # Whole cells only, so less than a crop's pixel is lost at the picture's edge: OpenCV takes ten times as long for
-    # others.
-    part = image[y1 : min(y1 + rows * level, y2), x1 : min(x1 + columns * level, x2)]
-    width, height = part.shape[1] / columns, part.shape[0] / rows
-    if level > 1:
-        part = cv2.resize(part, (columns, rows), interpolation=cv2.INTER_AREA)
+    part, (width, height) = _halved(image[y1:y2, x1:x2], level)
     # Pixel centres: source = first + (shrunk + 0.5) * cell - 0.5.
     x, y = x1 + (width - 1) / 2, y1 + (height - 1) / 2
     rewritten = [[a * width, b * height, offset + a * x + b * y] for a, b, offset in matrix.tolist()]
     return part, np.array(rewritten)
+
+
+def _halved(image: Array, level: int) -> tuple[Array, tuple[float, float]]:
+    """A picture averaged down by a power of two, and how many of its pixels are one now, in x and in y.
+
+    Of whole cells only, so fewer than ``level`` columns and rows are lost at the right and below: OpenCV takes five to
+    ten times as long for others. A side shorter than a cell becomes one pixel.
+    """
+    rows, columns = (max(side // level, 1) for side in image.shape[:2])
+    image = image[: rows * level, : columns * level]
+    height, width = image.shape[:2]
+    while level > 1:
+        level //= 2
+        size = min(columns * level, width), min(rows * level, height)
+        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    return image, (width / columns, height / rows)
 
 
 def _reach(image: Array, matrix: Array, level: int, input_size: tuple[int, int]) -> list[tuple[int, int]]:
@@ -169,9 +179,10 @@ def letterbox(image: Array, input_size: tuple[int, int]) -> tuple[NDArray[np.uin
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
     canvas = np.zeros((input_size[1], input_size[0], 3), dtype=np.uint8)
     # Averaging keeps small people whole where a picture shrinks; sampling would drop most of their pixels.
+    image, cell = _halved(image, 2 ** math.floor(math.log2(max(1 / factor, 1))))
     interpolation = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
     canvas[: size[1], : size[0]] = cv2.resize(image, size, interpolation=interpolation)
-    return canvas, np.array([size[0] / width, size[1] / height], dtype=np.float32)
+    return canvas, np.divide(size, np.multiply(image.shape[1::-1], cell)).astype(np.float32)
 
 
 def centred_matrices(image_size: tuple[int, int], input_size: tuple[int, int]) -> NDArray[np.float32]:
