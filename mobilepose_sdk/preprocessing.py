@@ -135,8 +135,8 @@ def _part(image: Array, matrix: Array, level: int, input_size: tuple[int, int]) 
 def _halved(image: Array, level: int) -> tuple[Array, tuple[float, float]]:
     """A picture averaged down by a power of two, and how many of its pixels are one now, in x and in y.
 
-    Of whole cells only, so fewer than ``level`` columns and rows are lost at the right and below: OpenCV takes five to
-    ten times as long for others. A side shorter than a cell becomes one pixel.
+    Of whole cells only, so fewer than ``level`` columns and rows are lost at the right and below: OpenCV takes several
+    times as long for others. A side shorter than a cell becomes one pixel.
     """
     rows, columns = (max(side // level, 1) for side in image.shape[:2])
     image = image[: rows * level, : columns * level]
