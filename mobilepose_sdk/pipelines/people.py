@@ -91,7 +91,7 @@ class People:
 def person_scores(keypoint_scores: Array, box_scores: Array) -> NDArray[np.float32]:
     """(N,) box score times the mean score of the confident keypoints (MobilePoseNet eq. 6); 0 where none is."""
     confident = keypoint_scores > CONFIDENT
-    total = np.add.reduce(keypoint_scores * confident, axis=1)
+    total = np.add.reduce(np.where(confident, keypoint_scores, 0), axis=1)
     return np.asarray(total / np.maximum(np.add.reduce(confident, axis=1), 1) * box_scores, dtype=np.float32)
 
 
