@@ -113,7 +113,8 @@ def pose_boxes(keypoints: Array, scores: Array, boxes: Array) -> NDArray[np.floa
     """
     found = np.array(boxes, dtype=np.float32)
     # Person by person: there are few, and NumPy's calls cost more than the arithmetic.
-    for box, points in zip(found, (person[shown] for person, shown in zip(keypoints, scores > CONFIDENT))):
+    for box, person, shown in zip(found, keypoints, scores > CONFIDENT):
+        points = person[shown]
         if len(points) >= 2:
             (x1, y1), (x2, y2) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
             # The keypoints of a body that lies down, or is seen from its side, span next to nothing one way.

@@ -118,8 +118,12 @@ def _level(image: Array, matrix: Array) -> int:
     needed = 2 ** math.ceil(math.log2(max(1.0, longest / LONGEST_SIDE)))
     (a, b, _), (c, d, _) = matrix.tolist()
     source_pixels = 1 / math.sqrt(abs(a * d - b * c))
-    level = 2 ** math.floor(math.log2(max(source_pixels, 1.0)))
-    return int(min(max(level, needed), max(needed, longest)))
+    return int(min(max(_power_of_two(source_pixels), needed), max(needed, longest)))
+
+
+def _power_of_two(limit: float) -> int:
+    """The largest that is not above ``limit``, at least 1."""
+    return int(2 ** math.floor(math.log2(max(limit, 1.0))))
 
 
 def _part(image: Array, matrix: Array, level: int, input_size: tuple[int, int]) -> tuple[Array, Array]:
@@ -179,10 +183,11 @@ def letterbox(image: Array, input_size: tuple[int, int]) -> tuple[NDArray[np.uin
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
     canvas = np.zeros((input_size[1], input_size[0], 3), dtype=np.uint8)
     # Averaging keeps small people whole where a picture shrinks; sampling would drop most of their pixels.
-    image, cell = _halved(image, 2 ** math.floor(math.log2(max(1 / factor, 1))))
+    # Halved as long as no pixel is left over, which is quicker.
+    image, _ = _halved(image, math.gcd(_power_of_two(1 / factor), width, height))
     interpolation = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
     canvas[: size[1], : size[0]] = cv2.resize(image, size, interpolation=interpolation)
-    return canvas, np.divide(size, np.multiply(image.shape[1::-1], cell)).astype(np.float32)
+    return canvas, np.array([size[0] / width, size[1] / height], dtype=np.float32)
 
 
 def centred_matrices(image_size: tuple[int, int], input_size: tuple[int, int]) -> NDArray[np.float32]:

@@ -243,7 +243,7 @@ def _frozen(name: str, values: Any, shape: tuple[int | None, ...], dtype: type[n
         array = np.asarray(values)
     except ValueError as error:
         raise InvalidInputError(f"{name} must be an array {_written(shape)}: {error}") from None
-    if array.shape != shape and not _fits(array.shape, shape):
+    if array.ndim != len(shape) or any(side not in (None, got) for side, got in zip(shape, array.shape, strict=True)):
         raise InvalidInputError(f"{name} must be {_written(shape)}, got {array.shape}")
     if array.dtype == dtype:
         array = np.array(array)
@@ -257,10 +257,6 @@ def _frozen(name: str, values: Any, shape: tuple[int | None, ...], dtype: type[n
         array = array.astype(dtype)
     array.flags.writeable = False
     return array
-
-
-def _fits(got: tuple[int, ...], shape: tuple[int | None, ...]) -> bool:
-    return len(got) == len(shape) and all(wanted in (None, side) for side, wanted in zip(got, shape, strict=True))
 
 
 def _written(shape: tuple[int | None, ...]) -> str:
