@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from converters.training.optimizer import MuonAdamW
 from converters.training.samples import Consecutive, ShuffledSamples
 from converters.training.schedule import AveragedWeights, Budget, Cosine, Schedule
 
@@ -115,9 +116,7 @@ class Training:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.network = network.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = AveragedWeights(self.network)
-        self.optimizer = torch.optim.AdamW(
-            self.network.parameters(), lr=recipe.peak_rate, weight_decay=recipe.weight_decay, fused=True
-        )
+        self.optimizer = MuonAdamW(self.network, recipe.peak_rate, recipe.weight_decay)
         self.task, self.recipe, self.budget, self.run = task, recipe, budget, run
         self.samples, self.minutes, self.best, self.restarted = 0, 0.0, -1.0, 0
         run.mkdir(parents=True, exist_ok=True)
@@ -182,20 +181,19 @@ class Training:
         """Go back to the best weights, and forget the optimizer's past (LPN §3.3)."""
         self.network.load_state_dict(torch.load(self.run / "best.pt", map_location=self.device, weights_only=True))
         self.average.restart(self.network)
-        self.optimizer.state.clear()
+        self.optimizer.forget()
         self.restarted += 1
         self._save()
         log.info("stage %d from the best weights", self.restarted + 1)
 
     def _step(self, model: nn.Module, batch: list[Tensor]) -> float:
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.recipe.peak_rate * self.recipe.schedule(self.spent)
+        self.optimizer.rate = self.recipe.peak_rate * self.recipe.schedule(self.spent)
         model.train()
         pictures = batch[0].contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16):
             outputs = model(pictures)
         loss = self.task.loss(_float(outputs), pictures, tuple(batch[1:]))
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip)
         self.optimizer.step()
@@ -204,8 +202,10 @@ class Training:
 
     def _report(self, rate: float, loss: float) -> None:
         left = self.minutes / max(self.spent, 1e-9) * (1 - self.spent)
-        lr = self.optimizer.param_groups[0]["lr"]
-        log.info("%7d samples %6.1f /s  loss %.3f  rate %.1e  %.0f min left", self.samples, rate, loss, lr, left)
+        log.info(
+            "%7d samples %6.1f /s  loss %.3f  rate %.1e  %.0f min left",
+            self.samples, rate, loss, self.optimizer.rate, left,
+        )  # fmt: skip
 
     def _evaluate(self, stage: Stage, loss: float) -> None:
         figures = self.task.figures(Normalised(self.average.network).to(self.device), stage)

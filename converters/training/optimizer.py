@@ -1,0 +1,85 @@
+"""Muon for the dense convolutions of a network, AdamW for everything else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+PICTURE_CHANNELS = 3
+
+
+class MuonAdamW:
+    """Muon (Jordan et al. 2024) makes the steps of matrices orthogonal, which gets further on the same samples.
+
+    A dense convolution is a matrix from patches to channels. Those before a BatchNorm, which alone have no bias here,
+    are left to Muon, with steps as long as AdamW's; heads, gates, depthwise convolutions and the one that reads the
+    picture are not.
+
+    Args:
+        network: channels last, on the device it is trained on. Its parameters must stay the same objects.
+        rate: learning rate, until `rate` is set.
+        weight_decay: of both.
+    """
+
+    def __init__(self, network: nn.Module, rate: float, weight_decay: float) -> None:
+        self._dense = [layer.weight for layer in network.modules() if _is_dense(layer)]
+        # Muon takes matrices only: these are views of the weights.
+        self._matrices = [nn.Parameter(_patches_last(weight.detach()).view(len(weight), -1)) for weight in self._dense]
+        dense = {id(weight) for weight in self._dense}
+        self._others = [parameter for parameter in network.parameters() if id(parameter) not in dense]
+        self._optimizers: list[torch.optim.Optimizer] = [
+            torch.optim.AdamW(self._others, lr=rate, weight_decay=weight_decay, fused=True)
+        ]
+        if self._matrices:
+            self._optimizers.append(
+                torch.optim.Muon(self._matrices, lr=rate, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
+            )
+
+    @property
+    def rate(self) -> float:
+        return float(self._optimizers[0].param_groups[0]["lr"])
+
+    @rate.setter
+    def rate(self, rate: float) -> None:
+        for optimizer in self._optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+
+    def zero_grad(self) -> None:
+        for parameter in [*self._dense, *self._others]:
+            parameter.grad = None
+
+    def step(self) -> None:
+        """Move all parameters that have a gradient."""
+        for weight, matrix in zip(self._dense, self._matrices):
+            matrix.grad = None if weight.grad is None else _patches_last(weight.grad).flatten(1)
+        for optimizer in self._optimizers:
+            optimizer.step()
+
+    def forget(self) -> None:
+        """Drop the memory of earlier gradients."""
+        for optimizer in self._optimizers:
+            optimizer.state.clear()
+
+    def state_dict(self) -> list[dict[str, Any]]:
+        return [optimizer.state_dict() for optimizer in self._optimizers]
+
+    def load_state_dict(self, state: list[dict[str, Any]]) -> None:
+        for optimizer, own in zip(self._optimizers, state, strict=True):
+            optimizer.load_state_dict(own)
+
+
+def _is_dense(layer: nn.Module) -> bool:
+    return (
+        isinstance(layer, nn.Conv2d)
+        and layer.groups == 1
+        and layer.bias is None
+        and layer.in_channels > PICTURE_CHANNELS
+    )
+
+
+def _patches_last(weight: Tensor) -> Tensor:
+    """A convolution's weights (out, in, height, width) as (out, height, width, in)."""
+    return weight.permute(0, 2, 3, 1)
