@@ -1,6 +1,6 @@
 """What a stream costs beside the network, whether its memory grows, and whether threads agree.
 
-    python benchmarks/streaming.py [--threads 2] [--repeats 300] [--frames 10000]
+    python benchmarks/streaming.py [--model mobileposenet-256x192] [--threads 2] [--repeats 300] [--frames 10000]
 
 One person is in view, in 640×480 pixels; frames are in memory, so capture is not part of it. The whole pipeline and the
 bare network are run in turn, so that a noisy neighbour slows both alike.
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from webcam import swaying
 
 from mobilepose_sdk import PersonDetector, PoseEstimator
+from mobilepose_sdk.models import DEFAULT_POSE_MODEL
 from mobilepose_sdk.runtimes import load
 from mobilepose_sdk.threads import Threads
 
@@ -48,6 +49,7 @@ class Timed:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--model", default=DEFAULT_POSE_MODEL, help=f"a top-down pose model (default: {DEFAULT_POSE_MODEL})")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads (default: 2)")
     parser.add_argument("--repeats", type=int, default=300, help="frames of the latency part (default: 300)")
     parser.add_argument("--frames", type=int, default=10_000, help="frames of the memory part (default: 10000)")
@@ -62,7 +64,7 @@ def main() -> None:
         detect(image)
         return person
 
-    with PoseEstimator(threads=options.threads, detector=find_one) as estimator:
+    with PoseEstimator(options.model, threads=options.threads, detector=find_one) as estimator:
         report_latency(estimator, frames, options)
         report_agreement(estimator, frames)
         report_memory(estimator, frames, options.frames)

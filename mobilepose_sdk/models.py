@@ -15,7 +15,7 @@ from mobilepose_sdk.errors import InvalidInputError, InvalidTypeError, ModelFile
 
 Kind = Literal["pose", "detector"]
 Approach = Literal["top-down", "bottom-up"]
-DEFAULT_POSE_MODEL = "lpn-50"
+DEFAULT_POSE_MODEL = "mobileposenet-256x192"
 DEFAULT_DETECTOR = "person-detector"
 
 

@@ -148,9 +148,10 @@ def test_batch_sizes_are_static() -> None:
 
 
 @needs_data
-def test_int8_reaches_its_cards_figures() -> None:
-    card = next(card for card in list_models() if card.name == "lpn-50")
-    with PoseEstimator("lpn-50", precision="int8", detector=None) as estimator:
+@pytest.mark.parametrize("name", ["lpn-50", "mobileposenet-256x192"])
+def test_int8_reaches_its_cards_figures(name: str) -> None:
+    card = next(card for card in list_models() if card.name == name)
+    with PoseEstimator(name, precision="int8", detector=None) as estimator:
         figures = evaluate_poses(estimator, DATA / "dev.json", DATA / "images").figures
     stated = card.accuracy["openvino-int8"]
     assert figures["lsp"]["PCK@0.2"] == pytest.approx(stated["PCK@0.2"], abs=0.01)
