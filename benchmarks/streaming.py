@@ -49,7 +49,7 @@ class Timed:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--model", default=DEFAULT_POSE_MODEL, help=f"a top-down pose model (default: {DEFAULT_POSE_MODEL})")
+    parser.add_argument("--model", default=DEFAULT_POSE_MODEL, help="a top-down pose model")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads (default: 2)")
     parser.add_argument("--repeats", type=int, default=300, help="frames of the latency part (default: 300)")
     parser.add_argument("--frames", type=int, default=10_000, help="frames of the memory part (default: 10000)")
