@@ -19,12 +19,12 @@ class MuonAdamW:
 
     Args:
         network: channels last, on the device it is trained on. Its parameters must stay the same objects.
-        rate: learning rate, until `rate` is set.
+        rate: learning rate; may be set later.
         weight_decay: of both.
     """
 
     def __init__(self, network: nn.Module, rate: float, weight_decay: float) -> None:
-        self._dense = [layer.weight for layer in network.modules() if _is_dense(layer)]
+        self._dense = [layer.weight for layer in network.modules() if isinstance(layer, nn.Conv2d) and _is_dense(layer)]
         # Muon takes matrices only: these are views of the weights.
         self._matrices = [nn.Parameter(_patches_last(weight.detach()).view(len(weight), -1)) for weight in self._dense]
         dense = {id(weight) for weight in self._dense}
@@ -71,13 +71,8 @@ class MuonAdamW:
             optimizer.load_state_dict(own)
 
 
-def _is_dense(layer: nn.Module) -> bool:
-    return (
-        isinstance(layer, nn.Conv2d)
-        and layer.groups == 1
-        and layer.bias is None
-        and layer.in_channels > PICTURE_CHANNELS
-    )
+def _is_dense(layer: nn.Conv2d) -> bool:
+    return layer.groups == 1 and layer.bias is None and layer.in_channels > PICTURE_CHANNELS
 
 
 def _patches_last(weight: Tensor) -> Tensor:
