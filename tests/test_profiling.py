@@ -31,7 +31,7 @@ def made(precision: str, factor: float = 1.0, fresh: bool = True, **changes) -> 
     """A profile with round figures: stage number n takes n ms times ``factor``."""
     stages = {name: Spread(n * factor, 2 * n * factor, 3 * n * factor) for n, name in enumerate(ALL, 1)}
     return Profile(
-        configuration=Configuration(precision=precision, threads=2),
+        configuration=Configuration("lpn-50", precision=precision, threads=2),
         settings="2 threads, 1 stream",
         stages={**stages, **changes},
         model_bytes=int(4_000_000 * factor),
@@ -156,7 +156,7 @@ def test_configurations_are_run_in_turn_and_the_warm_up_does_not_count(turns):
 
 
 def test_a_profile_says_what_was_measured(turns):
-    (found,) = profile([Configuration(threads=1)], repeats=1, fresh=False)
+    (found,) = profile([Configuration("lpn-50", threads=1)], repeats=1, fresh=False)
     card = find_model("lpn-50", "pose")
     precision = card.precisions["openvino"][0]
     assert found.configuration.precision == precision
