@@ -42,7 +42,7 @@ def learn(network: nn.Sequential, optimizer: MuonAdamW, steps: int = 1) -> list[
     before = [weight(network, n).detach().clone() for n in range(5)]
     for _ in range(steps):
         loss = mean_square(network)
-        optimizer.zero_grad()
+        network.zero_grad()
         loss.backward()
         optimizer.step()
     return [weight(network, n).detach() - old for n, old in enumerate(before)]

@@ -193,7 +193,7 @@ class Training:
         with torch.autocast(self.device.type, torch.bfloat16):
             outputs = model(pictures)
         loss = self.task.loss(_float(outputs), pictures, tuple(batch[1:]))
-        self.optimizer.zero_grad()
+        self.network.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip)
         self.optimizer.step()
@@ -202,10 +202,8 @@ class Training:
 
     def _report(self, rate: float, loss: float) -> None:
         left = self.minutes / max(self.spent, 1e-9) * (1 - self.spent)
-        log.info(
-            "%7d samples %6.1f /s  loss %.3f  rate %.1e  %.0f min left",
-            self.samples, rate, loss, self.optimizer.rate, left,
-        )  # fmt: skip
+        lr = self.optimizer.rate
+        log.info("%7d samples %6.1f /s  loss %.3f  rate %.1e  %.0f min left", self.samples, rate, loss, lr, left)
 
     def _evaluate(self, stage: Stage, loss: float) -> None:
         figures = self.task.figures(Normalised(self.average.network).to(self.device), stage)

@@ -28,9 +28,9 @@ class MuonAdamW:
         # Muon takes matrices only: these are views of the weights.
         self._matrices = [nn.Parameter(_patches_last(weight.detach()).view(len(weight), -1)) for weight in self._dense]
         dense = {id(weight) for weight in self._dense}
-        self._others = [parameter for parameter in network.parameters() if id(parameter) not in dense]
+        others = [parameter for parameter in network.parameters() if id(parameter) not in dense]
         self._optimizers: list[torch.optim.Optimizer] = [
-            torch.optim.AdamW(self._others, lr=rate, weight_decay=weight_decay, fused=True)
+            torch.optim.AdamW(others, lr=rate, weight_decay=weight_decay, fused=True)
         ]
         if self._matrices:
             self._optimizers.append(
@@ -46,10 +46,6 @@ class MuonAdamW:
         for optimizer in self._optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = rate
-
-    def zero_grad(self) -> None:
-        for parameter in [*self._dense, *self._others]:
-            parameter.grad = None
 
     def step(self) -> None:
         """Move all parameters that have a gradient."""
