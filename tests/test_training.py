@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from converters.catalogue import DESIGNS
 from converters.training import command, pictures
-from converters.training.augmentation import Augmentation
+from converters.training.augmentation import Augmentation, picture_end
 from converters.training.detection import DetectionTask, giou, levels_of, map_boxes, overlap, owners, quality_focal_loss
 from converters.training.loop import Recipe, Stage, Training
 from converters.training.losses import HeatmapLoss, gaussian_targets
@@ -173,6 +173,34 @@ def test_people_stand_before_others_as_often_as_asked(folder: Path) -> None:
         assert all(torch.equal(one, other) for one, other in zip(truth, same))
         changed += not torch.equal(crop, covered)
     assert changed > 3
+
+
+def test_nothing_is_seen_or_known_beyond_where_a_picture_ends(folder: Path) -> None:
+    changes = replace(PLAIN, cut_share=1.0, half_body_share=0, rotation_share=0)
+    cut, whole = (
+        PoseSamples(folder / "train.json", folder / "images", (96, 128), replace(changes, cut_share=share), 0)
+        for share in (1.0, 0.0)
+    )
+    dark, known = [], []
+    for samples in (cut, whole):
+        crops, _, weights = zip(*(samples[draw] for draw in range(40)))
+        dark.append(float((torch.stack(crops) == 0).all(dim=1).float().mean()))
+        known.append(float(torch.stack(weights).mean()))
+    assert dark[0] > dark[1] + 0.05
+    assert known[0] < 0.9 * known[1]
+
+
+def test_a_picture_ends_inside_a_person_and_leaves_some_of_them() -> None:
+    box, keypoints = np.array([100.0, 50, 200, 350]), np.random.default_rng(1).uniform((100, 50), (200, 350), (17, 2))
+    ends = [picture_end(box, keypoints, np.ones(17, bool), np.random.default_rng(seed)) for seed in range(200)]
+    found = np.stack([edges for edges in ends if edges is not None])
+    assert len(found) > 100
+    assert ((keypoints >= found[:, None, :2]) & (keypoints <= found[:, None, 2:])).all(axis=2).sum(axis=1).min() >= 3
+    finite = np.isfinite(found)
+    assert set(finite.sum(axis=1)) == {1, 2}
+    assert ((found > np.tile(box[:2], 2)) & (found < np.tile(box[2:], 2)))[finite].all()
+    assert finite[:, 3].sum() > finite[:, :3].sum()  # legs are what is missing most often
+    assert picture_end(box, keypoints, np.arange(17) < 2, np.random.default_rng(0)) is None
 
 
 def test_augmented_keypoints_stay_on_their_pixels(folder: Path) -> None:

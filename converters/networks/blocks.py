@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.grad import conv2d_input, conv2d_weight
 
 
 def init_like_resnet(network: nn.Module) -> None:
@@ -38,51 +37,10 @@ def init_heatmap_network(network: nn.Module, head: nn.Conv2d) -> None:
 
 
 class DepthwiseConv(nn.Conv2d):
-    """Depthwise convolution, "same" padding for odd kernels.
-
-    While training, a stride of 2 is computed at stride 1 and every other pixel kept: the same numbers, and six times
-    faster, because oneDNN has no fast bf16 backward for strided depthwise convolutions.
-    """
+    """Depthwise convolution, "same" padding for odd kernels."""
 
     def __init__(self, channels: int, kernel: int, stride: int = 1) -> None:
         super().__init__(channels, channels, kernel, stride, kernel // 2, groups=channels, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not self.training:
-            return super().forward(x)
-        if self.kernel_size[0] == 5 and x.dtype == torch.bfloat16:
-            out = cast(Tensor, _Depthwise5.apply(x, self.weight.to(x.dtype)))  # type: ignore[no-untyped-call]
-        else:
-            out = F.conv2d(x, self.weight, padding=self.padding, groups=self.groups)
-        step = self.stride[0]
-        return out if step == 1 else out[:, :, ::step, ::step]
-
-
-class _Depthwise5(torch.autograd.Function):
-    """Depthwise 5×5 whose weight gradient is put together from those of four 3×3 convolutions, each over a corner.
-
-    The same sums: oneDNN has a fast bf16 weight gradient for 3×3 only.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
-        ctx.save_for_backward(x, weight)
-        return F.conv2d(x, weight, padding=2, groups=len(weight))
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
-        x, weight = ctx.saved_tensors
-        channels, (height, width) = len(weight), x.shape[2:]
-        for_x = conv2d_input(list(x.shape), weight, gradient, padding=2, groups=channels)  # type: ignore[no-untyped-call]
-        padded, for_weight, corner = F.pad(x, (2, 2, 2, 2)), torch.empty_like(weight), [channels, 1, 3, 3]
-        for top in (0, 2):
-            for left in (0, 2):
-                seen = padded[:, :, top : top + height + 2, left : left + width + 2]
-                seen = seen.contiguous(memory_format=torch.channels_last)
-                for_weight[:, :, top : top + 3, left : left + 3] = conv2d_weight(  # type: ignore[no-untyped-call]
-                    seen, corner, gradient, groups=channels
-                )
-        return for_x, for_weight
 
 
 class GlobalContext(nn.Module):
@@ -171,39 +129,11 @@ class GroupedTransposedConv(nn.ConvTranspose2d):
         return padded[:, taps[:, None, :, None], taps[None, :, None, :]].flatten(0, 2).unsqueeze(1)
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
-        if self.training:
-            return self._woven(x)
         phases = F.conv2d(x.repeat_interleave(4, dim=1), self.phase_kernels(), padding=1, groups=4 * self.in_channels)
         if self.in_channels != self.out_channels:
             shared = self.in_channels // self.out_channels
             phases = torch.unflatten(phases, 1, (self.out_channels, shared, 4)).sum(dim=2).flatten(1, 2)
         return F.pixel_shuffle(phases, 2)
-
-    def _woven(self, x: Tensor) -> Tensor:
-        """The same sums as four convolutions over ``x`` itself: faster to train; exporters recognise the other form."""
-        kernels = torch.unflatten(self.phase_kernels(), 0, (-1, 4)).transpose(0, 1)
-        phases = [F.conv2d(x, kernel, padding=1, groups=self.in_channels) for kernel in kernels]
-        if self.in_channels != self.out_channels:
-            phases = [torch.unflatten(phase, 1, (self.out_channels, -1)).sum(dim=2) for phase in phases]
-        return cast(Tensor, _Weave.apply(*phases))  # type: ignore[no-untyped-call]
-
-
-class _Weave(torch.autograd.Function):
-    """Maps of the output phases (0,0), (0,1), (1,0), (1,1), each (N, C, H, W), to one (N, C, 2H, 2W)."""
-
-    @staticmethod
-    def forward(ctx: Any, *phases: Tensor) -> Tensor:
-        count, channels, height, width = phases[0].shape
-        size = (count, channels, 2 * height, 2 * width)
-        woven = torch.empty(size, dtype=phases[0].dtype, device=phases[0].device, memory_format=torch.channels_last)
-        for n, phase in enumerate(phases):
-            woven[:, :, n // 2 :: 2, n % 2 :: 2] = phase
-        return woven
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:
-        parts = (gradient[:, :, n // 2 :: 2, n % 2 :: 2] for n in range(4))
-        return tuple(part.contiguous(memory_format=torch.channels_last) for part in parts)
 
 
 def grouped_upsample(channels_in: int, channels_out: int) -> list[nn.Module]:
@@ -229,8 +159,10 @@ class SqueezeExcite(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to gates (N, C, 1, 1); the caller multiplies."""
-        pooled = x.mean(dim=(2, 3), keepdim=True)
-        return self.gate(self.expand(torch.relu(self.reduce(pooled))))
+        return self.gate(self.expand(torch.relu(self.reduce(self.pooled(x)))))
+
+    def pooled(self, x: Tensor) -> Tensor:
+        return x.mean(dim=(2, 3), keepdim=True)
 
 
 class HighResolutionModule(nn.Module):

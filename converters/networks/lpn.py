@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import cast
 
-import torch
 from torch import Tensor, nn
 
 from converters.networks.blocks import ContextBottleneck, DepthwiseConv, grouped_upsample, init_heatmap_network
@@ -37,6 +36,7 @@ class LPN(nn.Module):
         super().__init__()
         self.conv1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
+        self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, 2, 1)
         blocks = BLOCKS[depth]
         self.layer1 = _layer(64, 64, blocks[0], 1)
@@ -48,7 +48,7 @@ class LPN(nn.Module):
         init_heatmap_network(self, self.final_layer)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.maxpool(torch.relu(self.bn1(self.conv1(x))))
+        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         return cast(Tensor, self.final_layer(self.deconv_layers(x)))
 

@@ -117,8 +117,10 @@ class LightweightUpsampling(nn.Module):
         self.attention = SqueezeExcite(channels_out, squeeze(channels_out))
 
     def forward(self, x: Tensor) -> Tensor:
-        out = self.project(self.upsample(self.expand(x)))
-        return cast(Tensor, out * (self.attention(out) + 1))
+        return self.gated(self.project(self.upsample(self.expand(x))))
+
+    def gated(self, x: Tensor) -> Tensor:
+        return x * (cast(Tensor, self.attention(x)) + 1)
 
 
 class MobilePoseNet(nn.Module):

@@ -18,6 +18,9 @@ PARTS = ((HEAD, 0.15), (HEAD_AND_SHOULDERS, 0.25), (UPPER_BODY, 0.35), (LOWER_BO
 """What is shown of a body when not all of it is, and how often: the papers' two halves, and portraits, which a network
 that knows whole bodies alone gets wrong: it expects small faces."""
 
+CUT_SIDES = (0.15, 0.1, 0.15, 0.6)
+"""How often a picture ends left of, above, right of and below the middle of somebody."""
+
 
 @dataclass(frozen=True)
 class Augmentation:
@@ -29,6 +32,7 @@ class Augmentation:
         aspect: a picture is stretched by up to this factor either way (some training pictures were squeezed).
         shift: largest move of the centre, as a share of the region.
         half_body_share: crops that show one of :data:`PARTS`.
+        cut_share: crops whose picture ends inside the person.
         other_person_share: crops in which a person from another picture stands beside or before this one.
         colour: strength of brightness, contrast and saturation changes.
         blur_share: crops that are blurred or taken down in resolution, as small people in large pictures are.
@@ -40,6 +44,7 @@ class Augmentation:
     aspect: float = 1.4
     shift: float = 0.06
     half_body_share: float = 0.25
+    cut_share: float = 0.3
     other_person_share: float = 0.2
     colour: float = 0.3
     blur_share: float = 0.15
@@ -54,6 +59,22 @@ def half_body_box(keypoints: Array, labelled: Array, rng: np.random.Generator) -
     low, high = points.min(axis=0), points.max(axis=0)
     margin = 0.15 * max(float((high - low).max()), 1.0)
     return np.concatenate([low - margin, high + margin])
+
+
+def picture_end(box: Array, keypoints: Array, labelled: Array, rng: np.random.Generator) -> Array | None:
+    """Edges (4,) xyxy of a picture that ends inside the person, mostly below the waist, as close photographs do.
+
+    Half-body crops show what is beyond the half; users' pictures of somebody close do not, they are over there. None
+    where fewer than three labelled keypoints would be left.
+    """
+    width, height = box[2:] - box[:2]
+    edges = np.array([-np.inf, -np.inf, np.inf, np.inf])
+    for _ in range(1 + (rng.random() < 0.3)):
+        side = rng.choice(4, p=CUT_SIDES)
+        kept = rng.uniform(0.2, 0.85) * (width, height)[side % 2]
+        edges[side] = box[side - 2] + (kept if side >= 2 else -kept)
+    inside = (keypoints >= edges[:2]).all(axis=1) & (keypoints <= edges[2:]).all(axis=1)
+    return edges if (inside & labelled).sum() >= 3 else None
 
 
 def jitter_region(

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from converters.training.native.layers import use_native_layers
 from converters.training.optimizer import MuonAdamW
 from converters.training.samples import Consecutive, ShuffledSamples
 from converters.training.schedule import AveragedWeights, Budget, Cosine, Schedule
@@ -115,6 +116,8 @@ class Training:
     def __init__(self, network: nn.Module, task: Task, recipe: Recipe, budget: Budget, run: Path) -> None:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.network = network.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if self.device.type == "cpu":
+            use_native_layers(self.network)
         self.average = AveragedWeights(self.network)
         self.optimizer = MuonAdamW(self.network, recipe.peak_rate, recipe.weight_decay)
         self.task, self.recipe, self.budget, self.run = task, recipe, budget, run

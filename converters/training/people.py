@@ -11,7 +11,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from converters.training.augmentation import Augmentation, beside, change_colour, half_body_box, jitter_region
+from converters.training.augmentation import (
+    Augmentation,
+    beside,
+    change_colour,
+    half_body_box,
+    jitter_region,
+    picture_end,
+)
 from converters.training.occlusion import put_before, silhouette
 from converters.training.pictures import PicturePack
 from converters.training.samples import ShuffledSamples
@@ -104,7 +111,12 @@ class PoseSamples(ShuffledSamples[tuple[torch.Tensor, torch.Tensor, torch.Tensor
         if rng.random() < self.augmentation.half_body_share:
             half = half_body_box(person.keypoints, person.weights > 0, rng)
             box = box if half is None else half
-        crop, xy, weights = self._cut(person, *self._region(box, rng), rng)
+        edges = None
+        if rng.random() < self.augmentation.cut_share:
+            edges = picture_end(box, person.keypoints, person.weights > 0, rng)
+        if edges is not None:
+            box = np.concatenate([np.maximum(box[:2], edges[:2]), np.minimum(box[2:], edges[2:])])
+        crop, xy, weights = self._cut(person, *self._region(box, rng), rng, edges)
         if rng.random() < self.augmentation.other_person_share:
             other = self.people[rng.integers(len(self.people))]
             centre, size, angle = self._region(other.box, rng)
@@ -118,14 +130,30 @@ class PoseSamples(ShuffledSamples[tuple[torch.Tensor, torch.Tensor, torch.Tensor
         return jitter_region(centres[0], sizes[0], self.augmentation, rng)
 
     def _cut(
-        self, person: Person, centre: NDArray[Any], size: NDArray[Any], angle: float, rng: np.random.Generator
+        self,
+        person: Person,
+        centre: NDArray[Any],
+        size: NDArray[Any],
+        angle: float,
+        rng: np.random.Generator,
+        edges: NDArray[Any] | None = None,
     ) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]:
-        """Crop (H, W, 3), keypoints (K, 2) in its pixels and weights (K,); mirrored half of the time."""
+        """Crop (H, W, 3), keypoints (K, 2) in its pixels and weights (K,); mirrored half of the time.
+
+        ``edges`` (4,) xyxy are where the picture ends, if not at its own edges.
+        """
         matrix = crop_matrices(centre[None], size[None], self.input_size, np.array([angle]))
-        xy, weights = person.keypoints, person.weights
+        xy, weights, picture = person.keypoints, person.weights, self.pack[person.image_id]
+        shown = np.zeros(2, dtype=int)  # the first pixel of the picture that is shown
+        if edges is not None:
+            weights = weights * ((xy >= edges[:2]) & (xy <= edges[2:])).all(axis=1)
+            limits = np.clip(edges, 0, np.tile(picture.shape[1::-1], 2)).round().astype(int)
+            shown, picture = limits[:2], picture[limits[1] : limits[3], limits[0] : limits[2]]
         if rng.random() < 0.5:
             matrix[:, 0] = -matrix[:, 0]
             matrix[:, 0, 2] += self.input_size[0] - 1
             xy, weights = xy[COCO_17.flip_indices], weights[COCO_17.flip_indices]
-        crop = warp_crops(self.pack[person.image_id], matrix, self.input_size)[0]
+        moved = matrix.copy()
+        moved[0, :, 2] += matrix[0, :, :2] @ shown
+        crop = warp_crops(picture, moved, self.input_size)[0]
         return crop, apply_affine(matrix, xy[None])[0], weights

@@ -1,0 +1,161 @@
+"""The C++ layers as differentiable functions of bfloat16 maps (N, C, H, W), channels last, C a multiple of 8."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import Function
+
+ACTIVATIONS: dict[type[nn.Module], int] = {nn.Identity: 0, nn.ReLU: 1, nn.Hardswish: 2}
+"""What may follow a BatchNorm or a gate, and its number in ``activations.h``."""
+
+
+def norm(x: Tensor, layer: nn.BatchNorm2d, activation: type[nn.Module], shortcut: Tensor | None = None) -> Tensor:
+    """``activation(layer(x) + shortcut)`` with the batch's statistics; there is no activation where a shortcut is."""
+    return _run(_Norm, x, layer.weight, layer.bias, layer, ACTIVATIONS[activation], shortcut)
+
+
+def pool(x: Tensor) -> Tensor:
+    """Mean over the pixels, (N, C, 1, 1) float32."""
+    return _run(_Pool, x)
+
+
+def gate(x: Tensor, gates: Tensor, activation: type[nn.Module] = nn.Identity) -> Tensor:
+    """``activation(x * gates)`` for gates (N, C, 1, 1)."""
+    return _run(_Gate, x, gates, ACTIVATIONS[activation])
+
+
+def context(x: Tensor, weight: Tensor) -> Tensor:
+    """The map's mean under ``softmax(x · weight)`` over the pixels, (N, C, 1, 1) float32; weight (1, C, 1, 1)."""
+    return _run(_Context, x, weight)
+
+
+def join(x: Tensor, added: Tensor, shortcut: Tensor) -> Tensor:
+    """``relu(x + added + shortcut)`` for ``added`` (N, C, 1, 1)."""
+    return _run(_Join, x, added, shortcut)
+
+
+def depthwise(x: Tensor, weight: Tensor, stride: int) -> Tensor:
+    """Depthwise convolution with weights (C, 1, k, k), k 3 or 5, "same" padding."""
+    return _run(_Depthwise, x, weight, stride)
+
+
+def upsample(x: Tensor, weight: Tensor, groups: int) -> Tensor:
+    """×2 transposed convolution, kernel 4, with weights (C, 1, 4, 4): one output a group, and one input or two."""
+    return _run(_Upsample, x, weight, groups)
+
+
+def _run(function: type[Function], *inputs: Any) -> Tensor:
+    return cast(Tensor, function.apply(*inputs))  # type: ignore[no-untyped-call]
+
+
+def _pixels(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+class _Norm(Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        layer: nn.BatchNorm2d,
+        activation: int,
+        shortcut: Tensor | None,
+    ) -> Tensor:
+        x, ctx.activation, ctx.joined = _pixels(x), activation, shortcut is not None
+        beside = None if shortcut is None else _pixels(shortcut)
+        running = layer.running_mean, layer.running_var, layer.momentum, layer.eps
+        y, statistics = torch.ops.mobilepose.norm_forward(x, weight, bias, *running, activation, beside)
+        ctx.save_for_backward(x, weight, bias, statistics)
+        return cast(Tensor, y)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        gradient = _pixels(gradient)
+        own = torch.ops.mobilepose.norm_backward(gradient, *ctx.saved_tensors, ctx.activation)
+        return *own, None, None, gradient if ctx.joined else None
+
+
+class _Pool(Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.shape = x.shape
+        return cast(Tensor, torch.ops.mobilepose.pool_forward(_pixels(x))[:, :, None, None])
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        pixels = ctx.shape[2] * ctx.shape[3]
+        share: Tensor = (gradient / pixels).to(torch.bfloat16)
+        return share.expand(ctx.shape)  # a view, not a map
+
+
+class _Gate(Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, gates: Tensor, activation: int) -> Tensor:
+        x, ctx.activation = _pixels(x), activation
+        ctx.save_for_backward(x, gates)
+        return cast(Tensor, torch.ops.mobilepose.gate_forward(x, gates, activation))
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        x, gates = ctx.saved_tensors
+        for_x, for_gates = torch.ops.mobilepose.gate_backward(_pixels(gradient), x, gates, ctx.activation)
+        return for_x, for_gates.view_as(gates).to(gates.dtype), None
+
+
+class _Context(Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
+        x = _pixels(x)
+        mean, attention = torch.ops.mobilepose.context_forward(x, weight)
+        ctx.save_for_backward(x, weight, attention)
+        return cast(Tensor, mean[:, :, None, None])
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        x, weight, attention = ctx.saved_tensors
+        for_x, for_weight = torch.ops.mobilepose.context_backward(gradient, x, weight, attention)
+        return for_x, for_weight.view_as(weight)
+
+
+class _Join(Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, added: Tensor, shortcut: Tensor) -> Tensor:
+        y = torch.ops.mobilepose.join_forward(_pixels(x), added, _pixels(shortcut))
+        ctx.save_for_backward(y)
+        ctx.shape, ctx.dtype = added.shape, added.dtype
+        return cast(Tensor, y)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        for_x, for_added = torch.ops.mobilepose.join_backward(_pixels(gradient), *ctx.saved_tensors)
+        return for_x, for_added.view(ctx.shape).to(ctx.dtype), for_x
+
+
+class _Depthwise(Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, stride: int) -> Tensor:
+        x, ctx.stride = _pixels(x), stride
+        ctx.save_for_backward(x, weight)
+        return cast(Tensor, torch.ops.mobilepose.depthwise_forward(x, weight, stride))
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        own = torch.ops.mobilepose.depthwise_backward(_pixels(gradient), *ctx.saved_tensors, ctx.stride)
+        return *own, None
+
+
+class _Upsample(Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, groups: int) -> Tensor:
+        x = _pixels(x)
+        ctx.save_for_backward(x, weight)
+        return cast(Tensor, torch.ops.mobilepose.upsample_forward(x, weight, groups))
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        return *torch.ops.mobilepose.upsample_backward(_pixels(gradient), *ctx.saved_tensors), None

@@ -1,0 +1,116 @@
+// Maps in memory, sixteen bfloat16 numbers at a time, and sums over them.
+//
+// Maps are (N, H, W, C) in memory with C a multiple of 8; sums and statistics are float32 or better.
+
+#pragma once
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <immintrin.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <tuple>
+#include <type_traits>
+#include <vector>
+
+namespace mobilepose {
+
+using at::Tensor;
+using Half = uint16_t;  // the bits of a bfloat16
+constexpr int64_t LANES = 16;
+
+inline __m512 widen(__m256i bits) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16)); }
+
+// The last block of a pixel may have eight channels only; the other lanes are zero and are not stored.
+inline __m512 load(const Half* from, int64_t left) {
+  if (left >= LANES) return widen(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
+  return widen(_mm256_castsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from))) &
+               _mm256_setr_epi64x(-1, -1, 0, 0));
+}
+
+inline void store(Half* to, __m512 values, int64_t left) {
+  const __m256i bits = reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(values));
+  if (left >= LANES) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), bits);
+  } else {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm256_castsi256_si128(bits));
+  }
+}
+
+inline __m512 zero() { return _mm512_setzero_ps(); }
+
+struct Size {
+  int64_t count, channels, height, width;
+  int64_t pixels() const { return height * width; }
+  int64_t rows() const { return count * height * width; }
+  // Channels, rounded up to whole blocks: how long a buffer of floats is that has one for each.
+  int64_t lanes() const { return (channels + LANES - 1) / LANES * LANES; }
+};
+
+inline Size size_of(const Tensor& map) {
+  TORCH_CHECK(map.dim() == 4 && map.scalar_type() == at::kBFloat16 && map.size(1) % 8 == 0 &&
+                  map.is_contiguous(at::MemoryFormat::ChannelsLast),
+              "a bfloat16 map, channels last, with a multiple of 8 channels is needed; got ", map.sizes(), " ",
+              map.scalar_type());
+  return {map.size(0), map.size(1), map.size(2), map.size(3)};
+}
+
+inline const Half* data(const Tensor& map) { return reinterpret_cast<const Half*>(map.const_data_ptr<at::BFloat16>()); }
+inline Half* writable(Tensor& map) { return reinterpret_cast<Half*>(map.mutable_data_ptr<at::BFloat16>()); }
+
+// One float for each channel, padded to whole blocks.
+inline std::vector<float> padded(const Tensor& values, const Size& size) {
+  const Tensor flat = values.to(at::kFloat).contiguous();
+  std::vector<float> out(size.lanes(), 0.0f);
+  std::copy_n(flat.const_data_ptr<float>(), size.channels, out.begin());
+  return out;
+}
+
+// Calls work(first, last, part) on shares of `count` things, one share a thread.
+template <typename Work>
+inline void shared_out(int64_t count, const Work& work) {
+  const int64_t threads = std::min<int64_t>(at::get_num_threads(), count);
+  at::parallel_for(0, threads, 1, [&](int64_t from, int64_t to) {
+    for (int64_t part = from; part < to; ++part) work(count * part / threads, count * (part + 1) / threads, part);
+  });
+}
+
+// Adds up what threads found: sums[k][channel], doubles, from floats that each work call adds to its own part.
+struct Sums {
+  int64_t kinds, lanes;
+  std::vector<std::vector<double>> parts;
+  Sums(int64_t kinds, int64_t lanes)
+      : kinds(kinds), lanes(lanes), parts(at::get_num_threads(), std::vector<double>(kinds * lanes, 0.0)) {}
+  void add(int64_t part, const std::vector<float>& found) {
+    for (int64_t i = 0; i < kinds * lanes; ++i) parts[part][i] += found[i];
+  }
+  double at(int64_t kind, int64_t channel) const {
+    double total = 0;
+    for (const auto& part : parts) total += part[kind * lanes + channel];
+    return total;
+  }
+};
+
+constexpr int64_t CHUNK = 512;  // rows summed in float32 before they are added to a double
+
+// A table (N, C) of floats with rows padded to whole blocks.
+inline std::vector<float> padded_table(const Tensor& table, const Size& size) {
+  const Tensor flat = table.to(at::kFloat).reshape({size.count, size.channels}).contiguous();
+  std::vector<float> out(size.count * size.lanes(), 0.0f);
+  for (int64_t n = 0; n < size.count; ++n) {
+    std::copy_n(flat.const_data_ptr<float>() + n * size.channels, size.channels, out.begin() + n * size.lanes());
+  }
+  return out;
+}
+
+inline Tensor as_table(const std::vector<float>& padded, const Size& size) {
+  Tensor out = at::empty({size.count, size.channels}, at::kFloat);
+  for (int64_t n = 0; n < size.count; ++n) {
+    std::copy_n(padded.begin() + n * size.lanes(), size.channels, out.data_ptr<float>() + n * size.channels);
+  }
+  return out;
+}
+
+}  // namespace mobilepose

@@ -1,0 +1,141 @@
+// BatchNorm, a shortcut and an activation.
+
+#pragma once
+
+#include "activations.h"
+
+namespace mobilepose {
+
+template <int64_t activation>
+inline void normalise(const Half* x, const Half* shortcut, Half* y, const Size& size, const float* scale,
+                      const float* shift) {
+  shared_out(size.rows(), [&](int64_t first, int64_t last, int64_t) {
+    for (int64_t row = first; row < last; ++row) {
+      for (int64_t c = 0; c < size.channels; c += LANES) {
+        const int64_t at = row * size.channels + c, left = size.channels - c;
+        __m512 z = _mm512_fmadd_ps(load(x + at, left), _mm512_loadu_ps(scale + c), _mm512_loadu_ps(shift + c));
+        if (shortcut) z = _mm512_add_ps(z, load(shortcut + at, left));
+        store(y + at, activate<activation>(z), left);
+      }
+    }
+  });
+}
+
+// y = activation(BatchNorm(x) + shortcut), and the statistics (2, C): mean and 1/deviation. Moves the running ones.
+inline std::tuple<Tensor, Tensor> norm_forward(const Tensor& x, const Tensor& weight, const Tensor& bias,
+                                               Tensor running_mean, Tensor running_var, double momentum, double epsilon,
+                                               int64_t activation, const std::optional<Tensor>& shortcut) {
+  const Size size = size_of(x);
+  if (shortcut) TORCH_CHECK(size_of(*shortcut).rows() == size.rows() && shortcut->sizes() == x.sizes(), "other shape");
+  const int64_t lanes = size.lanes();
+  const Half* from = data(x);
+  Sums sums(2, lanes);
+  shared_out(size.rows(), [&](int64_t first, int64_t last, int64_t part) {
+    std::vector<float> found(2 * lanes);
+    for (int64_t start = first; start < last; start += CHUNK) {
+      std::fill(found.begin(), found.end(), 0.0f);
+      for (int64_t row = start; row < std::min(start + CHUNK, last); ++row) {
+        for (int64_t c = 0; c < size.channels; c += LANES) {
+          const __m512 value = load(from + row * size.channels + c, size.channels - c);
+          float *sum = found.data() + c, *square = sum + lanes;
+          _mm512_storeu_ps(sum, _mm512_add_ps(_mm512_loadu_ps(sum), value));
+          _mm512_storeu_ps(square, _mm512_fmadd_ps(value, value, _mm512_loadu_ps(square)));
+        }
+      }
+      sums.add(part, found);
+    }
+  });
+  Tensor statistics = at::empty({2, size.channels}, at::kFloat);
+  float *mean = statistics.data_ptr<float>(), *inverse = mean + size.channels;
+  float *mean_kept = running_mean.data_ptr<float>(), *var_kept = running_var.data_ptr<float>();
+  std::vector<float> scale(lanes, 0.0f), shift(lanes, 0.0f);
+  const std::vector<float> gain = padded(weight, size), offset = padded(bias, size);
+  const double rows = static_cast<double>(size.rows());
+  for (int64_t c = 0; c < size.channels; ++c) {
+    const double average = sums.at(0, c) / rows;
+    const double variance = std::max(sums.at(1, c) / rows - average * average, 0.0);
+    mean[c] = static_cast<float>(average);
+    inverse[c] = static_cast<float>(1.0 / std::sqrt(variance + epsilon));
+    mean_kept[c] += static_cast<float>(momentum) * (mean[c] - mean_kept[c]);
+    const float unbiased = static_cast<float>(variance * rows / std::max(rows - 1, 1.0));
+    var_kept[c] += static_cast<float>(momentum) * (unbiased - var_kept[c]);
+    scale[c] = gain[c] * inverse[c];
+    shift[c] = offset[c] - mean[c] * scale[c];
+  }
+  Tensor y = at::empty_like(x);
+  const Half* beside = shortcut ? data(*shortcut) : nullptr;
+  with_activation(activation,
+                  [&](auto kind) { normalise<kind()>(from, beside, writable(y), size, scale.data(), shift.data()); });
+  return {y, statistics};
+}
+
+template <int64_t activation>
+inline void norm_gradients(const Half* gradient, const Half* x, Half* dx, const Size& size,
+                           const std::vector<float>& gain, const std::vector<float>& offset, const float* mean,
+                           const float* inverse, float* dweight, float* dbias) {
+  const int64_t lanes = size.lanes();
+  std::vector<float> scale(lanes, 0.0f), shift(lanes, 0.0f);
+  for (int64_t c = 0; c < size.channels; ++c) {
+    scale[c] = gain[c] * inverse[c];
+    shift[c] = offset[c] - mean[c] * scale[c];
+  }
+  Sums sums(2, lanes);
+  shared_out(size.rows(), [&](int64_t first, int64_t last, int64_t part) {
+    std::vector<float> found(2 * lanes);
+    for (int64_t start = first; start < last; start += CHUNK) {
+      std::fill(found.begin(), found.end(), 0.0f);
+      for (int64_t row = start; row < std::min(start + CHUNK, last); ++row) {
+        for (int64_t c = 0; c < size.channels; c += LANES) {
+          const int64_t at = row * size.channels + c, left = size.channels - c;
+          const __m512 value = load(x + at, left);
+          const __m512 z = _mm512_fmadd_ps(value, _mm512_loadu_ps(&scale[c]), _mm512_loadu_ps(&shift[c]));
+          const __m512 g = through<activation>(load(gradient + at, left), z);
+          float *sum = found.data() + c, *product = sum + lanes;
+          _mm512_storeu_ps(sum, _mm512_add_ps(_mm512_loadu_ps(sum), g));
+          _mm512_storeu_ps(product, _mm512_fmadd_ps(g, value, _mm512_loadu_ps(product)));
+        }
+      }
+      sums.add(part, found);
+    }
+  });
+  // dx = scale · (g - mean(g) - x̂ · mean(g · x̂)), which is linear in g and x: scale · g + slope · x + constant.
+  std::vector<float> slope(lanes, 0.0f), constant(lanes, 0.0f);
+  const double rows = static_cast<double>(size.rows());
+  for (int64_t c = 0; c < size.channels; ++c) {
+    const double sum = sums.at(0, c), product = inverse[c] * (sums.at(1, c) - mean[c] * sum);
+    dbias[c] = static_cast<float>(sum);
+    dweight[c] = static_cast<float>(product);
+    slope[c] = static_cast<float>(-scale[c] * inverse[c] * product / rows);
+    constant[c] = static_cast<float>(-scale[c] * sum / rows - slope[c] * mean[c]);
+  }
+  shared_out(size.rows(), [&](int64_t first, int64_t last, int64_t) {
+    for (int64_t row = first; row < last; ++row) {
+      for (int64_t c = 0; c < size.channels; c += LANES) {
+        const int64_t at = row * size.channels + c, left = size.channels - c;
+        const __m512 value = load(x + at, left), factor = _mm512_loadu_ps(&scale[c]);
+        const __m512 z = _mm512_fmadd_ps(value, factor, _mm512_loadu_ps(&shift[c]));
+        const __m512 g = through<activation>(load(gradient + at, left), z);
+        const __m512 rest = _mm512_fmadd_ps(value, _mm512_loadu_ps(&slope[c]), _mm512_loadu_ps(&constant[c]));
+        store(dx + at, _mm512_fmadd_ps(g, factor, rest), left);
+      }
+    }
+  });
+}
+
+// Gradients of x, weight and bias. A shortcut needs none of its own: without an activation it has the output's.
+inline std::tuple<Tensor, Tensor, Tensor> norm_backward(const Tensor& gradient, const Tensor& x, const Tensor& weight,
+                                                        const Tensor& bias, const Tensor& statistics,
+                                                        int64_t activation) {
+  const Size size = size_of(x);
+  TORCH_CHECK(size_of(gradient).rows() == size.rows() && gradient.sizes() == x.sizes(), "other shape");
+  Tensor dx = at::empty_like(x);
+  Tensor dweight = at::empty({size.channels}, at::kFloat), dbias = at::empty_like(dweight);
+  const float *mean = statistics.const_data_ptr<float>(), *inverse = mean + size.channels;
+  with_activation(activation, [&](auto kind) {
+    norm_gradients<kind()>(data(gradient), data(x), writable(dx), size, padded(weight, size), padded(bias, size), mean,
+                           inverse, dweight.data_ptr<float>(), dbias.data_ptr<float>());
+  });
+  return {dx, dweight, dbias};
+}
+
+}  // namespace mobilepose
