@@ -20,7 +20,7 @@ def recipe(input_size: tuple[int, int], stem: tuple[str, ...] = ()) -> Recipe:
     """A quarter of the input's pixels at first, then half of them, then all, with the stem as it is by then."""
     width, height = input_size
     half = (width * 2 // 3, height * 3 // 4)
-    return Recipe(stages=(Stage((width // 2, height // 2), 0.35), Stage(half, 0.8), Stage(input_size, 1.0, stem)))
+    return Recipe(stages=(Stage((width // 2, height // 2), 0.35), Stage(half, 0.75), Stage(input_size, 1.0, stem)))
 
 
 FEW_EPOCHS = Augmentation(
