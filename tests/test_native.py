@@ -56,11 +56,13 @@ if HAVE_KERNELS:
         torch.testing.assert_close(layer.running_mean, usual.running_mean)
         torch.testing.assert_close(layer.running_var, usual.running_var)
 
-    def test_norm_adds_a_shortcut() -> None:
+    @pytest.mark.parametrize("activation", functions.ACTIVATIONS)
+    def test_norm_adds_a_shortcut(activation: type[nn.Module]) -> None:
         layer = nn.BatchNorm2d(24)
         usual = copy.deepcopy(layer)
         maps = a_map(4, 24, 6, 5), a_map(4, 24, 6, 5)
-        assert_same(lambda x, y: functions.norm(x, layer, nn.Identity, y), lambda x, y: usual(x) + y, *maps)
+        native = lambda x, y: functions.norm(x, layer, activation, y)  # noqa: E731
+        assert_same(native, lambda x, y: activation()(usual(x) + y), *maps)
 
     @pytest.mark.parametrize("activation", functions.ACTIVATIONS)
     def test_gate_multiplies_each_channel(activation: type[nn.Module]) -> None:

@@ -13,7 +13,7 @@ ACTIVATIONS: dict[type[nn.Module], int] = {nn.Identity: 0, nn.ReLU: 1, nn.Hardsw
 
 
 def norm(x: Tensor, layer: nn.BatchNorm2d, activation: type[nn.Module], shortcut: Tensor | None = None) -> Tensor:
-    """``activation(layer(x) + shortcut)`` with the batch's statistics; there is no activation where a shortcut is."""
+    """``activation(layer(x) + shortcut)`` with the batch's statistics."""
     return _run(_Norm, x, layer.weight, layer.bias, layer, ACTIVATIONS[activation], shortcut)
 
 
@@ -66,18 +66,18 @@ class _Norm(Function):
         activation: int,
         shortcut: Tensor | None,
     ) -> Tensor:
-        x, ctx.activation, ctx.joined = _pixels(x), activation, shortcut is not None
-        beside = None if shortcut is None else _pixels(shortcut)
+        x, shortcut, ctx.activation = _pixels(x), None if shortcut is None else _pixels(shortcut), activation
         running = layer.running_mean, layer.running_var, layer.momentum, layer.eps
-        y, statistics = torch.ops.mobilepose.norm_forward(x, weight, bias, *running, activation, beside)
-        ctx.save_for_backward(x, weight, bias, statistics)
+        y, statistics = torch.ops.mobilepose.norm_forward(x, weight, bias, *running, activation, shortcut)
+        ctx.save_for_backward(x, weight, bias, statistics, shortcut)
         return cast(Tensor, y)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:
-        gradient = _pixels(gradient)
-        own = torch.ops.mobilepose.norm_backward(gradient, *ctx.saved_tensors, ctx.activation)
-        return *own, None, None, gradient if ctx.joined else None
+        *saved, shortcut = ctx.saved_tensors
+        native = torch.ops.mobilepose.norm_backward(_pixels(gradient), *saved, ctx.activation, shortcut)
+        for_x, for_weight, for_bias, for_shortcut = native
+        return for_x, for_weight, for_bias, None, None, for_shortcut
 
 
 class _Pool(Function):

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from converters.networks.blocks import ContextBottleneck, DepthwiseConv, GroupedTransposedConv, SqueezeExcite
+from converters.networks.elpn import LightweightBasicBlock
 from converters.networks.lpn import LPN
 from converters.networks.mobileposenet import InvertedBottleneck, LightweightUpsampling
 from converters.training.native import functions, kernels
@@ -33,6 +34,9 @@ def use_native_layers(network: nn.Module) -> None:
         elif isinstance(layer, NativeContextBottleneck):
             for norm in (layer.bn1, layer.bn2):
                 _after(norm, nn.ReLU())
+        elif isinstance(layer, NativeBasicBlock):
+            for convs in (layer.conv1, layer.conv2):
+                _after(convs[-1], nn.ReLU())
         elif isinstance(layer, NativeInvertedBottleneck) and layer.attention is None:
             layer.activation = _after(layer.depthwise[1], layer.activation)  # type: ignore[assignment]
 
@@ -87,6 +91,15 @@ class NativeContextBottleneck(ContextBottleneck):
         return functions.join(out, self.att.channel_add_conv(context), shortcut)
 
 
+class NativeBasicBlock(LightweightBasicBlock):
+    def forward(self, x: Tensor) -> Tensor:
+        *separable, norm = self.conv2
+        out = self.conv1(x)
+        for layer in separable:
+            out = layer(out)
+        return cast(Tensor, norm(out, x))
+
+
 class NativeInvertedBottleneck(InvertedBottleneck):
     def forward(self, x: Tensor) -> Tensor:
         out = self.depthwise(x if self.expand is None else self.expand(x))
@@ -109,6 +122,7 @@ NATIVE: dict[type[nn.Module], type[nn.Module]] = {
     GroupedTransposedConv: NativeTransposedConv,
     SqueezeExcite: NativeSqueezeExcite,
     ContextBottleneck: NativeContextBottleneck,
+    LightweightBasicBlock: NativeBasicBlock,
     InvertedBottleneck: NativeInvertedBottleneck,
     LightweightUpsampling: NativeUpsampling,
 }

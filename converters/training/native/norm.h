@@ -70,15 +70,23 @@ inline std::tuple<Tensor, Tensor> norm_forward(const Tensor& x, const Tensor& we
 }
 
 template <int64_t activation>
-inline void norm_gradients(const Half* gradient, const Half* x, Half* dx, const Size& size,
-                           const std::vector<float>& gain, const std::vector<float>& offset, const float* mean,
-                           const float* inverse, float* dweight, float* dbias) {
+inline void norm_gradients(const Half* gradient, const Half* x, const Half* shortcut, Half* dx, Half* dshortcut,
+                           const Size& size, const std::vector<float>& gain, const std::vector<float>& offset,
+                           const float* mean, const float* inverse, float* dweight, float* dbias) {
   const int64_t lanes = size.lanes();
   std::vector<float> scale(lanes, 0.0f), shift(lanes, 0.0f);
   for (int64_t c = 0; c < size.channels; ++c) {
     scale[c] = gain[c] * inverse[c];
     shift[c] = offset[c] - mean[c] * scale[c];
   }
+  // The gradient in front of the activation, and x.
+  const auto read = [&](int64_t row, int64_t c) -> std::tuple<__m512, __m512> {
+    const int64_t at = row * size.channels + c, left = size.channels - c;
+    const __m512 value = load(x + at, left);
+    __m512 z = _mm512_fmadd_ps(value, _mm512_loadu_ps(&scale[c]), _mm512_loadu_ps(&shift[c]));
+    if (shortcut) z = _mm512_add_ps(z, load(shortcut + at, left));
+    return {through<activation>(load(gradient + at, left), z), value};
+  };
   Sums sums(2, lanes);
   shared_out(size.rows(), [&](int64_t first, int64_t last, int64_t part) {
     std::vector<float> found(2 * lanes);
@@ -86,10 +94,7 @@ inline void norm_gradients(const Half* gradient, const Half* x, Half* dx, const 
       std::fill(found.begin(), found.end(), 0.0f);
       for (int64_t row = start; row < std::min(start + CHUNK, last); ++row) {
         for (int64_t c = 0; c < size.channels; c += LANES) {
-          const int64_t at = row * size.channels + c, left = size.channels - c;
-          const __m512 value = load(x + at, left);
-          const __m512 z = _mm512_fmadd_ps(value, _mm512_loadu_ps(&scale[c]), _mm512_loadu_ps(&shift[c]));
-          const __m512 g = through<activation>(load(gradient + at, left), z);
+          const auto [g, value] = read(row, c);
           float *sum = found.data() + c, *product = sum + lanes;
           _mm512_storeu_ps(sum, _mm512_add_ps(_mm512_loadu_ps(sum), g));
           _mm512_storeu_ps(product, _mm512_fmadd_ps(g, value, _mm512_loadu_ps(product)));
@@ -112,30 +117,35 @@ inline void norm_gradients(const Half* gradient, const Half* x, Half* dx, const 
     for (int64_t row = first; row < last; ++row) {
       for (int64_t c = 0; c < size.channels; c += LANES) {
         const int64_t at = row * size.channels + c, left = size.channels - c;
-        const __m512 value = load(x + at, left), factor = _mm512_loadu_ps(&scale[c]);
-        const __m512 z = _mm512_fmadd_ps(value, factor, _mm512_loadu_ps(&shift[c]));
-        const __m512 g = through<activation>(load(gradient + at, left), z);
+        const auto [g, value] = read(row, c);
         const __m512 rest = _mm512_fmadd_ps(value, _mm512_loadu_ps(&slope[c]), _mm512_loadu_ps(&constant[c]));
-        store(dx + at, _mm512_fmadd_ps(g, factor, rest), left);
+        store(dx + at, _mm512_fmadd_ps(g, _mm512_loadu_ps(&scale[c]), rest), left);
+        if (dshortcut) store(dshortcut + at, g, left);
       }
     }
   });
 }
 
-// Gradients of x, weight and bias. A shortcut needs none of its own: without an activation it has the output's.
-inline std::tuple<Tensor, Tensor, Tensor> norm_backward(const Tensor& gradient, const Tensor& x, const Tensor& weight,
-                                                        const Tensor& bias, const Tensor& statistics,
-                                                        int64_t activation) {
+// Gradients of x, weight, bias and shortcut; without an activation the shortcut's is the output's, and not made anew.
+inline std::tuple<Tensor, Tensor, Tensor, std::optional<Tensor>> norm_backward(const Tensor& gradient, const Tensor& x,
+                                                                               const Tensor& weight, const Tensor& bias,
+                                                                               const Tensor& statistics,
+                                                                               int64_t activation,
+                                                                               const std::optional<Tensor>& shortcut) {
   const Size size = size_of(x);
   TORCH_CHECK(size_of(gradient).rows() == size.rows() && gradient.sizes() == x.sizes(), "other shape");
   Tensor dx = at::empty_like(x);
   Tensor dweight = at::empty({size.channels}, at::kFloat), dbias = at::empty_like(dweight);
+  std::optional<Tensor> dshortcut;
+  if (shortcut) dshortcut = activation == NONE ? gradient : at::empty_like(x);
+  const bool own = shortcut && activation != NONE;
   const float *mean = statistics.const_data_ptr<float>(), *inverse = mean + size.channels;
   with_activation(activation, [&](auto kind) {
-    norm_gradients<kind()>(data(gradient), data(x), writable(dx), size, padded(weight, size), padded(bias, size), mean,
+    norm_gradients<kind()>(data(gradient), data(x), own ? data(*shortcut) : nullptr, writable(dx),
+                           own ? writable(*dshortcut) : nullptr, size, padded(weight, size), padded(bias, size), mean,
                            inverse, dweight.data_ptr<float>(), dbias.data_ptr<float>());
   });
-  return {dx, dweight, dbias};
+  return {dx, dweight, dbias, dshortcut};
 }
 
 }  // namespace mobilepose
