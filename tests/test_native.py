@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from converters.catalogue import DESIGNS
 from converters.networks.blocks import DepthwiseConv, GlobalContext, GroupedTransposedConv
+from converters.training import native
 from converters.training.native import functions, kernels
 from converters.training.native.layers import NATIVE, use_native_layers
 
@@ -45,14 +47,14 @@ if HAVE_KERNELS:
         layer = nn.BatchNorm2d(channels)
         usual = copy.deepcopy(layer)
 
-        def native(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        def mine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
             layer.weight, layer.bias = nn.Parameter(weight), nn.Parameter(bias)
             return functions._Norm.apply(x, weight, bias, layer, functions.ACTIVATIONS[activation], None)
 
         def expected(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
             return activation()(F.batch_norm(x, usual.running_mean, usual.running_var, weight, bias, training=True))
 
-        assert_same(native, expected, a_map(4, channels, 6, 5) * 2 + 1, torch.randn(channels), torch.randn(channels))
+        assert_same(mine, expected, a_map(4, channels, 6, 5) * 2 + 1, torch.randn(channels), torch.randn(channels))
         torch.testing.assert_close(layer.running_mean, usual.running_mean)
         torch.testing.assert_close(layer.running_var, usual.running_var)
 
@@ -61,8 +63,8 @@ if HAVE_KERNELS:
         layer = nn.BatchNorm2d(24)
         usual = copy.deepcopy(layer)
         maps = a_map(4, 24, 6, 5), a_map(4, 24, 6, 5)
-        native = lambda x, y: functions.norm(x, layer, activation, y)  # noqa: E731
-        assert_same(native, lambda x, y: activation()(usual(x) + y), *maps)
+        mine = lambda x, y: functions.norm(x, layer, activation, y)  # noqa: E731
+        assert_same(mine, lambda x, y: activation()(usual(x) + y), *maps)
 
     @pytest.mark.parametrize("activation", functions.ACTIVATIONS)
     def test_gate_multiplies_each_channel(activation: type[nn.Module]) -> None:
@@ -79,7 +81,7 @@ if HAVE_KERNELS:
         block = GlobalContext(24)
         nn.init.constant_(block.conv_mask.bias, 0.7)  # the same for every pixel, so it changes nothing
 
-        def native(x: Tensor, weight: Tensor, shortcut: Tensor) -> Tensor:
+        def mine(x: Tensor, weight: Tensor, shortcut: Tensor) -> Tensor:
             return functions.join(x, block.channel_add_conv(functions.context(x, weight)), shortcut)
 
         def usual(x: Tensor, weight: Tensor, shortcut: Tensor) -> Tensor:
@@ -87,7 +89,7 @@ if HAVE_KERNELS:
             mask = torch.softmax((x * weight).sum(dim=1, keepdim=True).flatten(2), dim=2).view(3, 1, 6, 5)
             return torch.relu(x + block.channel_add_conv((x * mask).sum(dim=(2, 3), keepdim=True)) + shortcut)
 
-        assert_same(native, usual, a_map(3, 24, 6, 5), torch.randn(1, 24, 1, 1) * 0.3, a_map(3, 24, 6, 5))
+        assert_same(mine, usual, a_map(3, 24, 6, 5), torch.randn(1, 24, 1, 1) * 0.3, a_map(3, 24, 6, 5))
 
     @pytest.mark.parametrize("channels", CHANNELS)
     @pytest.mark.parametrize("kernel", (3, 5))
@@ -169,3 +171,25 @@ def _difference(a: Tensor, b: Tensor) -> float:
 def test_layers_that_are_alike_have_one_native_class() -> None:
     assert not any(issubclass(a, b) for a in NATIVE for b in NATIVE if a is not b), "the order would matter"
     assert DepthwiseConv in NATIVE and GroupedTransposedConv in NATIVE
+
+
+def test_a_machine_that_cannot_have_the_layers_says_why(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(native, "_processor", lambda: {"avx2", "avx512bw"})
+    assert not kernels.__wrapped__()
+    assert "this processor has no avx512_bf16, avx512dq, avx512vl" in caplog.text
+
+
+def test_a_missing_or_failing_compiler_is_no_error(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(native, "_processor", lambda: set(native.NEEDED))
+    monkeypatch.setattr(native, "LIBRARIES", tmp_path)
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    assert not kernels.__wrapped__()
+    assert "there is no C++ compiler 'no-such-compiler'; install g++" in caplog.text
+    monkeypatch.setenv("CXX", "false")
+    assert not kernels.__wrapped__()
+    assert "false does not compile them" in caplog.text
+    assert not list(tmp_path.iterdir())

@@ -6,55 +6,75 @@ PyTorch's layers train the same network, more slowly.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import shutil
-import sys
+import subprocess
 from functools import cache
 from pathlib import Path
 
 import torch
 
 log = logging.getLogger(__name__)
-SOURCE = Path(__file__).with_name("kernels.cpp")
-NEEDED = ("avx512_bf16", "avx512bw", "avx512dq", "avx512vl")
+SOURCES = Path(__file__).parent
+LIBRARIES = Path(__file__).parents[3] / "runs" / "native"
+"""Where compiled layers are kept, one file for each state of the sources, PyTorch and processor."""
+NEEDED = {"avx512_bf16", "avx512bw", "avx512dq", "avx512vl"}
+FLAGS = ("-O3", "-march=native", "-std=c++20", "-fopenmp", "-fPIC", "-shared")
 
 
 @cache
 def kernels() -> bool:
     """Compile and load ``torch.ops.mobilepose``; false, with the reason in the log, where that cannot be."""
-    reason = _missing()
-    if reason is None:
-        try:
-            _load()
-        except (OSError, RuntimeError) as error:
-            reason = f"they do not compile: {error}"
-    if reason is not None:
-        log.warning("training goes on without the faster layers: %s", reason)
-    return reason is None
-
-
-def _missing() -> str | None:
-    """What this machine lacks, or None."""
-    information = Path("/proc/cpuinfo")
-    flags = set(information.read_text(encoding="utf-8").split()) if information.exists() else set()
-    lacking = [flag for flag in NEEDED if flag not in flags]
-    if lacking:
-        return f"this processor has no {', '.join(lacking)}"
-    if shutil.which(os.environ.get("CXX", "c++")) is None:
-        return "there is no C++ compiler; install g++, or name one in CXX"
-    return None
-
-
-def _load() -> None:
-    from torch.utils.cpp_extension import load
-
-    # ninja comes as a package, whose program stands beside Python's and need not be on the path.
-    path = os.environ.get("PATH", "")
-    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), path])
     try:
-        flags = ["-O3", "-march=native"]
-        load("mobilepose_kernels", [str(SOURCE)], extra_cflags=flags, is_python_module=False)
-    finally:
-        os.environ["PATH"] = path
-    assert torch.ops.mobilepose.norm_forward is not None
+        torch.ops.load_library(_compiled())  # type: ignore[no-untyped-call]
+    except _NotHere as reason:
+        log.warning("training goes on without the faster layers: %s", reason)
+        return False
+    return True
+
+
+class _NotHere(Exception):
+    """Why this machine cannot have the layers."""
+
+
+def _compiled() -> Path:
+    processor = _processor()
+    if not processor >= NEEDED:
+        raise _NotHere(f"this processor has no {', '.join(sorted(NEEDED - processor))}")
+    key = hashlib.sha256(repr((torch.__version__, FLAGS, sorted(processor))).encode())
+    for source in sorted(SOURCES.glob("*.h")) + [SOURCES / "kernels.cpp"]:
+        key.update(source.read_bytes())
+    library = LIBRARIES / f"{key.hexdigest()[:16]}.so"
+    if not library.exists():
+        compiler = os.environ.get("CXX", "c++")
+        if shutil.which(compiler) is None:
+            raise _NotHere(f"there is no C++ compiler {compiler!r}; install g++, or name another in CXX")
+        log.info("compiling the layers once, about half a minute")
+        LIBRARIES.mkdir(parents=True, exist_ok=True)
+        unfinished = library.with_suffix(f".{os.getpid()}")
+        _run([compiler, *FLAGS, str(SOURCES / "kernels.cpp"), "-o", str(unfinished), *_torch_flags()])
+        unfinished.replace(library)  # whole or not at all, whoever else compiles it now
+    return library
+
+
+def _processor() -> set[str]:
+    """What the processor can do, as Linux names it; nothing elsewhere."""
+    information = Path("/proc/cpuinfo")
+    if not information.exists():
+        return set()
+    lines = information.read_text(encoding="utf-8").splitlines()
+    return set(next((line for line in lines if line.startswith("flags")), "").partition(":")[2].split())
+
+
+def _torch_flags() -> list[str]:
+    root = Path(torch.__file__).parent
+    abi = f"-D_GLIBCXX_USE_CXX11_ABI={int(torch.compiled_with_cxx11_abi())}"
+    return [abi, f"-isystem{root / 'include'}", f"-L{root / 'lib'}", "-ltorch", "-ltorch_cpu", "-lc10"]
+
+
+def _run(command: list[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise _NotHere(f"{command[0]} does not compile them: {done.stderr[-2000:]}")
