@@ -45,15 +45,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="MODEL",
         help="what mapd learns from: a trained network's name, or the path of movenet-thunder.bin",
     )
-    train.add_argument("--trust", type=Path, metavar="FILE", help="keypoint weights from `clean`")
+    train.add_argument("--labels", type=Path, metavar="FILE", help="cleaned labels from `clean`")
     train.add_argument("--seed", type=int, default=0, help="of weights, order and augmentation (default: 0)")
     train.add_argument("--threads", type=int, help="CPU threads; all when omitted")
     train.set_defaults(run_command=_train)
 
-    cleaner = commands.add_parser("clean", help="distrust labels that a trained network contradicts")
+    cleaner = commands.add_parser(
+        "clean", help="weigh labels against what a trained network sees, and add missing ones"
+    )
     cleaner.add_argument("model", help="a trained top-down network's name, or the path of movenet-thunder.bin")
     cleaner.add_argument("--data", type=Path, required=True, help="folder with train.json and images/")
-    cleaner.add_argument("--out", type=Path, required=True, help="file to write, for `train --trust`")
+    cleaner.add_argument("--out", type=Path, required=True, help="file to write, for `train --labels`")
     cleaner.set_defaults(run_command=_clean)
 
     build = commands.add_parser("build", help="make prebuilt/<model> from its weights.safetensors, and measure it")
@@ -147,7 +149,7 @@ def _train(options: argparse.Namespace) -> None:
         go_on=options.go_on,
         method=options.recipe,
         teacher=options.teacher,
-        trust=options.trust,
+        labels=options.labels,
         seed=options.seed,
     )
     print(path)

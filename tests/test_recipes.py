@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from converters.networks.efficienthrnet import EfficientHRNet
 from converters.training import pictures as pictures_module
 from converters.training.augmentation import half_body_box
-from converters.training.cleaning import Doubt, cleaned_weights
+from converters.training.cleaning import Doubt, Guess, cleaned_weights, filled_labels
 from converters.training.command import trained
 from converters.training.crowds import read_crowds
 from converters.training.loop import Stage
@@ -256,6 +256,25 @@ def test_contradicted_labels_can_keep_a_part_of_their_trust() -> None:
     looks = np.full((2, 1, 1, 2), 50.0)
     args = (np.zeros((1, 1, 2)), np.full((1, 1), 0.5), looks, np.ones((2, 1, 1)), np.array([100.0]))
     assert cleaned_weights(*args, Doubt(trust=0.5)).tolist() == [[0.25]]
+
+
+@pytest.mark.parametrize(
+    ("second", "confidence", "size", "weight", "new"),
+    [
+        ((50, 52), 0.9, 100, 0.0, True),
+        ((50, 60), 0.9, 100, 0.0, False),  # the looks do not agree
+        ((50, 52), 0.1, 100, 0.0, False),  # they are not sure
+        ((50, 50.5), 0.9, 30, 0.0, False),  # the person is too small to be seen well
+        ((50, 52), 0.9, 100, 0.5, False),  # it has a label
+    ],
+)
+def test_a_label_is_new_only_where_there_is_none_and_both_looks_agree(second, confidence, size, weight, new) -> None:
+    looks = np.array([[[(50, 50)]], [[second]]], dtype=float)
+    labels, weights = filled_labels(
+        np.array([[[10.0, 10.0]]]), np.full((1, 1), weight), looks, np.full((2, 1, 1), confidence), np.array([size])
+    )
+    assert weights.tolist() == [[Guess().trust if new else weight]]
+    assert np.allclose(labels, [[[50, (50 + second[1]) / 2] if new else [10, 10]]])
 
 
 def test_a_network_in_training_is_measured_through_the_sdks_own_pipeline(tmp_path, monkeypatch) -> None:

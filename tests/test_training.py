@@ -21,7 +21,7 @@ from converters.training.augmentation import Augmentation, picture_end
 from converters.training.detection import DetectionTask, giou, levels_of, map_boxes, overlap, owners, quality_focal_loss
 from converters.training.loop import Recipe, Stage, Training
 from converters.training.losses import HeatmapLoss, gaussian_targets
-from converters.training.people import PoseSamples, read_people, read_trust
+from converters.training.people import PoseSamples, read_labels, read_people
 from converters.training.pose import PoseTask, target_sigma
 from converters.training.scenes import Scenes, _empty_window
 from converters.training.schedule import AveragedWeights, Budget, Cosine
@@ -259,7 +259,7 @@ def test_a_tiny_run_learns_goes_through_its_stages_and_resumes(folder: Path) -> 
     assert process.exitcode == 0
 
 
-def test_cleaning_writes_the_trust_that_training_reads(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cleaning_writes_the_labels_that_training_reads(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Stubborn(nn.Module):
         """Sees every keypoint in the middle of its crop."""
 
@@ -269,15 +269,21 @@ def test_cleaning_writes_the_trust_that_training_reads(folder: Path, monkeypatch
             return heatmaps
 
     monkeypatch.setattr(command, "trained", lambda name: Stubborn())
-    said = command.clean("lpn-50", folder, folder / "trust.json")
+    said = command.clean("lpn-50", folder, folder / "labels.json")
     people = read_people(folder / "train.json")[1]
     far = np.stack([np.linalg.norm(person.keypoints - 80, axis=1) for person in people])
     size = 110  # the boxes' side; labels within a pixel of the limit may fall either way
-    trust = read_trust(folder / "trust.json")
-    kept = np.stack([trust[person.id] for person in people])
-    assert (kept[far > 0.2 * size + 1] == 0).all()
-    assert (kept[far < 0.2 * size - 1] == 1).all()
-    assert said.startswith(f"{(kept == 0).sum()} of 102 labels of 6 people are contradicted")
+    labels = read_labels(folder / "labels.json")
+    triples = np.stack([labels[person.id] for person in people])
+    middle = np.linalg.norm(triples[..., :2] - 80, axis=2) < 3
+    doubted, kept = far > 0.2 * size + 1, far < 0.2 * size - 1
+    assert middle[doubted].all() and (triples[doubted, 2] == 0.5).all()
+    assert (triples[kept, 2] == 1).all()
+    assert np.allclose(triples[kept, :2], np.stack([p.keypoints for p in people])[kept], atol=0.01)
+    assert said.startswith(f"{(triples[..., 2] < 1).sum()} of 102 labels of 6 people are contradicted")
+    again = read_people(folder / "train.json", labels=labels)[1]
+    assert np.array_equal(np.stack([p.keypoints for p in again]), triples[..., :2])
+    assert np.array_equal(np.stack([p.weights for p in again]), triples[..., 2])
 
 
 def _tiny_run(folder: Path) -> None:

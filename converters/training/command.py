@@ -15,7 +15,7 @@ from torch import nn
 from converters.catalogue import DESIGNS, Design
 from converters.networks.movenet import load_movenet
 from converters.packaging import PREBUILT, load_weights, save_weights, training_facts
-from converters.training.cleaning import cleaned_weights, look_twice
+from converters.training.cleaning import cleaned_weights, filled_labels, look_twice
 from converters.training.loop import Normalised, Training
 from converters.training.people import STRIDE, read_people
 from converters.training.pictures import PicturePack
@@ -37,7 +37,7 @@ def train(
     go_on: bool = False,
     method: str | None = None,
     teacher: str | None = None,
-    trust: Path | None = None,
+    labels: Path | None = None,
     seed: int = 0,
 ) -> Path:
     """Train a network, or resume its run, and write the best weights to ``prebuilt/<model>``.
@@ -50,7 +50,7 @@ def train(
         go_on: start from the packaged weights.
         method: one of :data:`converters.training.recipes.METHODS`; the design's usual recipe when omitted.
         teacher: what ``mapd`` learns from: the name of a trained network, or the path of MoveNet Thunder's weights.
-        trust: cleaned keypoint weights.
+        labels: cleaned labels.
         seed: of the weights, the samples' order and their augmentation.
 
     Returns:
@@ -64,10 +64,10 @@ def train(
     task, recipe = design.task(data), replace(design.recipe, seed=seed)
     if go_on:
         recipe = recipe.for_trained()
-    if trust is not None:
+    if labels is not None:
         if not isinstance(task, PoseTask):
             raise InvalidInputError("cleaned labels are for top-down networks")
-        task = replace(task, trust=trust)
+        task = replace(task, labels=labels)
     if method is not None:
         task, recipe = METHODS[method](task, recipe, trained(teacher) if teacher else None)
     torch.manual_seed(recipe.seed)
@@ -77,7 +77,7 @@ def train(
     network.load_state_dict(torch.load(best, map_location="cpu", weights_only=True))
     options = [f"--recipe {method}"] if method else []
     options += [f"--teacher {Path(teacher).name}"] if teacher else []
-    options += [f"--trust {trust.name}"] if trust else []
+    options += [f"--labels {labels.name}"] if labels else []
     return save_weights(network, folder, training_facts(design, run, data, before, options, seed))
 
 
@@ -101,18 +101,18 @@ def trained(name: str) -> nn.Module:
 
 
 def clean(judge: str, data: Path, out: Path) -> str:
-    """Write the keypoint weights of ``train.json`` with those of contradicted labels taken down.
+    """Write the labels of ``train.json``, without contradicted ones, and with new ones where the judge is sure.
 
     Args:
         judge: as :func:`trained` takes it.
         data: folder with ``train.json`` and ``images/``.
-        out: the JSON file to write: weights by annotation id, for ``train --trust``.
+        out: the JSON file to write: [x, y, weight] of all keypoints by annotation id, for ``train --labels``.
 
     Returns:
         what was found, for people.
     """
     network = Normalised(trained(judge)).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    annotations, people = read_people(data / "train.json")
+    annotations, people = read_people(data / "train.json", fewest=0)
     pack = PicturePack(annotations, data / "images")
     input_size = DESIGNS[judge].input_size if judge in DESIGNS else MOVENET_INPUT
     looks, confidence = look_twice(_forward(network), people, pack, input_size, STRIDE)
@@ -120,10 +120,15 @@ def clean(judge: str, data: Path, out: Path) -> str:
     boxes = np.stack([p.box for p in people])
     sizes = np.sqrt(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1))
     cleaned = cleaned_weights(labels, weights, looks, confidence, sizes)
-    entries = {str(p.id): row.round(3).tolist() for p, row in zip(people, cleaned)}
+    filled, trust = filled_labels(labels, cleaned, looks, confidence, sizes)
+    triples = np.concatenate([filled, trust[..., None]], axis=2)
+    entries = {str(p.id): row.round(2).tolist() for p, row in zip(people, triples)}
     out.write_text(json.dumps(entries), encoding="utf-8")
     contradicted, labelled = int((cleaned < weights).sum()), int((weights > 0).sum())
-    return f"{contradicted:,} of {labelled:,} labels of {len(people):,} people are contradicted; wrote {out}"
+    return (
+        f"{contradicted:,} of {labelled:,} labels of {len(people):,} people are contradicted, "
+        f"{int((trust > cleaned).sum()):,} are new; wrote {out}"
+    )
 
 
 def _forward(network: nn.Module) -> Any:

@@ -28,8 +28,8 @@ from mobilepose_sdk.skeleton import COCO_17
 STRIDE = 4
 
 
-Trust = dict[int, list[float]]
-"""Keypoint weights by annotation id."""
+Labels = dict[int, NDArray[np.float32]]
+"""Keypoints and their weights, (K, 3), by annotation id."""
 
 
 class Person(NamedTuple):
@@ -42,12 +42,12 @@ class Person(NamedTuple):
 
 
 def read_people(
-    annotation_file: Path, source: str | None = None, fewest: int = 4, trust: Trust | None = None
+    annotation_file: Path, source: str | None = None, fewest: int = 4, labels: Labels | None = None
 ) -> tuple[dict[str, Any], list[Person]]:
     """People with at least ``fewest`` labelled keypoints, from a COCO keypoint file.
 
-    A label's trust is its entry in ``trust`` (:func:`read_trust`), else the file's ``keypoint_weights``, else 1 where
-    ``v > 0``.
+    Somebody's labels are those in ``labels`` (:func:`read_labels`), else the file's, with ``keypoint_weights`` where
+    there are such, or 1 where ``v > 0``.
     """
     annotations = json.loads(annotation_file.read_text(encoding="utf-8"))
     sources = {image["id"]: image.get("source") for image in annotations["images"]}
@@ -58,8 +58,8 @@ def read_people(
             continue
         triples = np.array(entry["keypoints"], dtype=np.float32).reshape(-1, 3)
         weights = np.array(entry.get("keypoint_weights", triples[:, 2] > 0), dtype=np.float32)
-        if trust and entry["id"] in trust:
-            weights = np.array(trust[entry["id"]], dtype=np.float32)
+        if labels and entry["id"] in labels:
+            triples, weights = labels[entry["id"]], labels[entry["id"]][:, 2]
         if (weights > 0).sum() >= fewest:
             x, y, w, h = entry["bbox"]
             box = np.array([x, y, x + w, y + h], dtype=np.float32)
@@ -67,9 +67,10 @@ def read_people(
     return annotations, people
 
 
-def read_trust(path: Path) -> Trust:
-    """The weights that ``python -m converters clean`` wrote."""
-    return {int(key): weights for key, weights in json.loads(path.read_text(encoding="utf-8")).items()}
+def read_labels(path: Path) -> Labels:
+    """The labels that ``python -m converters clean`` wrote."""
+    entries = json.loads(path.read_text(encoding="utf-8"))
+    return {int(key): np.array(triples, dtype=np.float32) for key, triples in entries.items()}
 
 
 class PoseSamples(ShuffledSamples[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]):
@@ -88,10 +89,10 @@ class PoseSamples(ShuffledSamples[tuple[torch.Tensor, torch.Tensor, torch.Tensor
         input_size: tuple[int, int],
         augmentation: Augmentation,
         seed: int,
-        trust: Trust | None = None,
+        labels: Labels | None = None,
         repeats: Mapping[str, int] | None = None,
     ) -> None:
-        annotations, people = read_people(annotation_file, trust=trust)
+        annotations, people = read_people(annotation_file, labels=labels)
         times = repeats or {}
         self.people = [person for person in people for _ in range(times.get(person.source or "", 1))]
         super().__init__(len(self.people), seed)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from converters.training.augmentation import Augmentation
 from converters.training.loop import Recipe, Stage
 from converters.training.losses import HeatmapLoss, gaussian_targets
-from converters.training.people import PoseSamples, read_trust
+from converters.training.people import PoseSamples, read_labels
 from converters.training.validation import PoseValidation
 
 
@@ -45,19 +45,19 @@ class PoseTask:
 
     Attributes:
         data: folder with ``train.json``, ``dev.json`` and ``images/``.
-        trust: file of cleaned keypoint weights, from ``python -m converters clean``.
+        labels: file of cleaned labels, from ``python -m converters clean``.
     """
 
     data: Path
     criterion: HeatmapLoss = field(default_factory=HeatmapLoss)
     augmentation: Augmentation = FEW_EPOCHS
     judged_by: tuple[str, ...] = ("pck", "ap")
-    trust: Path | None = None
+    labels: Path | None = None
 
     def samples(self, stage: Stage, seed: int) -> PoseSamples:
-        trust = read_trust(self.trust) if self.trust else None
+        labels = read_labels(self.labels) if self.labels else None
         pictures, annotations = self.data / "images", self.data / "train.json"
-        return PoseSamples(annotations, pictures, stage.input_size, self.augmentation, seed, trust, REPEATS)
+        return PoseSamples(annotations, pictures, stage.input_size, self.augmentation, seed, labels, REPEATS)
 
     def loss(self, outputs: Tensor, pictures: Tensor, truth: tuple[Tensor, ...]) -> Tensor:
         return self.criterion(outputs, *self.targets(outputs, truth))
