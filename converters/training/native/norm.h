@@ -6,6 +6,41 @@
 
 namespace mobilepose {
 
+// Of each channel the sums of a and of a · b, where read(row, channel) gives sixteen of both.
+template <typename Read>
+inline Sums moments(const Size& size, const Read& read) {
+  const int64_t lanes = size.lanes();
+  Sums sums(2, lanes);
+  shared_out(size.rows(), [&](int64_t first, int64_t last, int64_t part) {
+    std::vector<float> found(2 * lanes);
+    for (int64_t start = first; start < last; start += CHUNK) {
+      std::fill(found.begin(), found.end(), 0.0f);
+      for (int64_t row = start; row < std::min(start + CHUNK, last); ++row) {
+        for (int64_t c = 0; c < size.channels; c += LANES) {
+          const auto [a, b] = read(row, c);
+          float *sum = found.data() + c, *product = sum + lanes;
+          _mm512_storeu_ps(sum, _mm512_add_ps(_mm512_loadu_ps(sum), a));
+          _mm512_storeu_ps(product, _mm512_fmadd_ps(a, b, _mm512_loadu_ps(product)));
+        }
+      }
+      sums.add(part, found);
+    }
+  });
+  return sums;
+}
+
+// A BatchNorm with known statistics: what a channel is multiplied with, and what is added.
+inline std::pair<std::vector<float>, std::vector<float>> affine(const std::vector<float>& gain,
+                                                                const std::vector<float>& offset, const float* mean,
+                                                                const float* inverse, const Size& size) {
+  std::vector<float> scale(size.lanes(), 0.0f), shift(size.lanes(), 0.0f);
+  for (int64_t c = 0; c < size.channels; ++c) {
+    scale[c] = gain[c] * inverse[c];
+    shift[c] = offset[c] - mean[c] * scale[c];
+  }
+  return {scale, shift};
+}
+
 template <int64_t activation>
 inline void normalise(const Half* x, const Half* shortcut, Half* y, const Size& size, const float* scale,
                       const float* shift) {
@@ -27,29 +62,14 @@ inline std::tuple<Tensor, Tensor> norm_forward(const Tensor& x, const Tensor& we
                                                int64_t activation, const std::optional<Tensor>& shortcut) {
   const Size size = size_of(x);
   if (shortcut) TORCH_CHECK(size_of(*shortcut).rows() == size.rows() && shortcut->sizes() == x.sizes(), "other shape");
-  const int64_t lanes = size.lanes();
   const Half* from = data(x);
-  Sums sums(2, lanes);
-  shared_out(size.rows(), [&](int64_t first, int64_t last, int64_t part) {
-    std::vector<float> found(2 * lanes);
-    for (int64_t start = first; start < last; start += CHUNK) {
-      std::fill(found.begin(), found.end(), 0.0f);
-      for (int64_t row = start; row < std::min(start + CHUNK, last); ++row) {
-        for (int64_t c = 0; c < size.channels; c += LANES) {
-          const __m512 value = load(from + row * size.channels + c, size.channels - c);
-          float *sum = found.data() + c, *square = sum + lanes;
-          _mm512_storeu_ps(sum, _mm512_add_ps(_mm512_loadu_ps(sum), value));
-          _mm512_storeu_ps(square, _mm512_fmadd_ps(value, value, _mm512_loadu_ps(square)));
-        }
-      }
-      sums.add(part, found);
-    }
+  const Sums sums = moments(size, [&](int64_t row, int64_t c) -> std::tuple<__m512, __m512> {
+    const __m512 value = load(from + row * size.channels + c, size.channels - c);
+    return {value, value};
   });
   Tensor statistics = at::empty({2, size.channels}, at::kFloat);
   float *mean = statistics.data_ptr<float>(), *inverse = mean + size.channels;
   float *mean_kept = running_mean.data_ptr<float>(), *var_kept = running_var.data_ptr<float>();
-  std::vector<float> scale(lanes, 0.0f), shift(lanes, 0.0f);
-  const std::vector<float> gain = padded(weight, size), offset = padded(bias, size);
   const double rows = static_cast<double>(size.rows());
   for (int64_t c = 0; c < size.channels; ++c) {
     const double average = sums.at(0, c) / rows;
@@ -59,13 +79,12 @@ inline std::tuple<Tensor, Tensor> norm_forward(const Tensor& x, const Tensor& we
     mean_kept[c] += static_cast<float>(momentum) * (mean[c] - mean_kept[c]);
     const float unbiased = static_cast<float>(variance * rows / std::max(rows - 1, 1.0));
     var_kept[c] += static_cast<float>(momentum) * (unbiased - var_kept[c]);
-    scale[c] = gain[c] * inverse[c];
-    shift[c] = offset[c] - mean[c] * scale[c];
   }
+  const auto [scale, shift] = affine(padded(weight, size), padded(bias, size), mean, inverse, size);
+  const float *factor = scale.data(), *constant = shift.data();
   Tensor y = at::empty_like(x);
   const Half* beside = shortcut ? data(*shortcut) : nullptr;
-  with_activation(activation,
-                  [&](auto kind) { normalise<kind()>(from, beside, writable(y), size, scale.data(), shift.data()); });
+  with_activation(activation, [&](auto kind) { normalise<kind()>(from, beside, writable(y), size, factor, constant); });
   return {y, statistics};
 }
 
@@ -74,11 +93,8 @@ inline void norm_gradients(const Half* gradient, const Half* x, const Half* shor
                            const Size& size, const std::vector<float>& gain, const std::vector<float>& offset,
                            const float* mean, const float* inverse, float* dweight, float* dbias) {
   const int64_t lanes = size.lanes();
-  std::vector<float> scale(lanes, 0.0f), shift(lanes, 0.0f);
-  for (int64_t c = 0; c < size.channels; ++c) {
-    scale[c] = gain[c] * inverse[c];
-    shift[c] = offset[c] - mean[c] * scale[c];
-  }
+  const auto both = affine(gain, offset, mean, inverse, size);
+  const auto &scale = both.first, &shift = both.second;
   // The gradient in front of the activation, and x.
   const auto read = [&](int64_t row, int64_t c) -> std::tuple<__m512, __m512> {
     const int64_t at = row * size.channels + c, left = size.channels - c;
@@ -87,22 +103,7 @@ inline void norm_gradients(const Half* gradient, const Half* x, const Half* shor
     if (shortcut) z = _mm512_add_ps(z, load(shortcut + at, left));
     return {through<activation>(load(gradient + at, left), z), value};
   };
-  Sums sums(2, lanes);
-  shared_out(size.rows(), [&](int64_t first, int64_t last, int64_t part) {
-    std::vector<float> found(2 * lanes);
-    for (int64_t start = first; start < last; start += CHUNK) {
-      std::fill(found.begin(), found.end(), 0.0f);
-      for (int64_t row = start; row < std::min(start + CHUNK, last); ++row) {
-        for (int64_t c = 0; c < size.channels; c += LANES) {
-          const auto [g, value] = read(row, c);
-          float *sum = found.data() + c, *product = sum + lanes;
-          _mm512_storeu_ps(sum, _mm512_add_ps(_mm512_loadu_ps(sum), g));
-          _mm512_storeu_ps(product, _mm512_fmadd_ps(g, value, _mm512_loadu_ps(product)));
-        }
-      }
-      sums.add(part, found);
-    }
-  });
+  const Sums sums = moments(size, read);
   // dx = scale · (g - mean(g) - x̂ · mean(g · x̂)), which is linear in g and x: scale · g + slope · x + constant.
   std::vector<float> slope(lanes, 0.0f), constant(lanes, 0.0f);
   const double rows = static_cast<double>(size.rows());
