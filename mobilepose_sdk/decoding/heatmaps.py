@@ -17,6 +17,8 @@ Method = Literal["soft-argmax", "quarter-offset"]
 METHODS: tuple[Method, ...] = get_args(Method)
 LARGEST_BLUR = 32.0
 """Heatmap pixels; a wider Gaussian leaves nothing of a heatmap's shape."""
+BLUR_BAND = 16
+"""Heatmap pixels that are blurred by one product: fewer reach less far, more are fewer calls."""
 
 
 def decode(
@@ -113,12 +115,31 @@ def gaussian_blur(heatmaps: Array, top: Array, sigma: float) -> tuple[Array, Arr
         )
     height, width = heatmaps.shape[2:]
     # Map by map: one large product would use BLAS' threads, which go on spinning beside the next picture's network.
-    maps = _blur_matrix(height, sigma) @ heatmaps @ _blur_matrix(width, sigma)
+    rows, maps = np.empty_like(heatmaps), np.empty_like(heatmaps)
+    for band, reach, kernels in _blur_bands(height, sigma):
+        np.matmul(kernels.T, heatmaps[:, :, reach], out=rows[:, :, band])
+    for band, reach, kernels in _blur_bands(width, sigma):
+        np.matmul(rows[:, :, :, reach], kernels, out=maps[:, :, :, band])
     after = maps.max(axis=(2, 3))
     return maps, after, np.divide(top, after, out=np.ones_like(after), where=(after > 0) & (top > 0))
 
 
 @lru_cache(maxsize=16)
+def _blur_bands(size: int, sigma: float) -> list[tuple[slice, slice, NDArray[np.float32]]]:
+    """What :data:`BLUR_BAND` pixels in a row come from: which they are, which reach them, and those' shares of each.
+
+    Most of the whole matrix is zeros.
+    """
+    matrix = _blur_matrix(size, sigma)
+    bands = []
+    for first in range(0, size, BLUR_BAND):
+        band = slice(first, min(first + BLUR_BAND, size))
+        reaching = np.flatnonzero(matrix[:, band].any(axis=1))
+        reach = slice(int(reaching[0]), int(reaching[-1]) + 1)
+        bands.append((band, reach, np.ascontiguousarray(matrix[reach, band])))
+    return bands
+
+
 def _blur_matrix(size: int, sigma: float) -> NDArray[np.float32]:
     """(size, size) symmetric matrix whose rows and columns are Gaussian kernels, reflected at both ends."""
     radius = math.ceil(3 * sigma)
