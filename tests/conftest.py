@@ -1,8 +1,13 @@
-"""Fixtures of streams: an estimator of fake people, frames they walk through, a camera that plays frames."""
+"""Fixtures of streams: an estimator of fake people, frames they walk through, a camera that plays frames. And of
+training: a small folder of data."""
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import cv2
+import numpy as np
 import pytest
 from fakes import FakePose, write_model
 from walkers import Camera, Detector, frame
@@ -43,3 +48,40 @@ def camera(monkeypatch):
     yield script
     for one in Camera.opened:
         one.released.set()
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A data folder of six drawn people, whose keypoints are bright dots on dark pictures."""
+    monkeypatch.setattr("converters.training.pictures.CACHE", tmp_path / "cache")
+    (tmp_path / "images").mkdir()
+    rng = np.random.default_rng(0)
+    images, annotations = [], []
+    for number in range(1, 7):
+        points = rng.uniform(30, 130, (17, 2)).round(1)
+        picture = np.full((160, 160, 3), 30, np.uint8)
+        for x, y in points:
+            cv2.circle(picture, (round(x), round(y)), 3, (255, 255, 255), -1)
+        cv2.imwrite(str(tmp_path / "images" / f"{number}.png"), picture)
+        images.append(
+            {"id": number, "file_name": f"{number}.png", "width": 160, "height": 160, "source": "lsp"}
+            | {"all_people_annotated": True}
+        )
+        annotations.append(
+            {
+                "id": number,
+                "image_id": number,
+                "category_id": 1,
+                "iscrowd": 0,
+                "bbox": [25, 25, 110, 110],
+                "area": 6000,
+                "keypoints": np.column_stack([points, np.full(17, 2)]).ravel().tolist(),
+                "num_keypoints": 17,
+            }
+        )
+    for entry in images[3:]:
+        entry["source"] = "coco2017_train2017"
+    content = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "person"}]}
+    for name in ("train.json", "dev.json"):
+        (tmp_path / name).write_text(json.dumps(content))
+    return tmp_path

@@ -5,67 +5,20 @@ from __future__ import annotations
 import json
 import math
 import multiprocessing
-from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import torch
-from fakes import distance_maps
 from torch import Tensor, nn
 
 from converters.catalogue import DESIGNS
 from converters.training import command, pictures
-from converters.training.augmentation import Augmentation, picture_end
-from converters.training.detection import DetectionTask, giou, levels_of, map_boxes, overlap, owners, quality_focal_loss
 from converters.training.loop import Recipe, Stage, Training
 from converters.training.losses import HeatmapLoss, gaussian_targets
-from converters.training.people import PoseSamples, read_labels, read_people
+from converters.training.people import read_labels, read_people
 from converters.training.pose import PoseTask, target_sigma
-from converters.training.scenes import Scenes, _empty_window
 from converters.training.schedule import AveragedWeights, Budget, Cosine
-from mobilepose_sdk.skeleton import COCO_17
-
-PLAIN = Augmentation(colour=0, blur_share=0, other_person_share=0)
-"""Geometry alone."""
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A data folder of six drawn people, whose keypoints are bright dots on dark pictures."""
-    monkeypatch.setattr(pictures, "CACHE", tmp_path / "cache")
-    (tmp_path / "images").mkdir()
-    rng = np.random.default_rng(0)
-    images, annotations = [], []
-    for number in range(1, 7):
-        points = rng.uniform(30, 130, (17, 2)).round(1)
-        picture = np.full((160, 160, 3), 30, np.uint8)
-        for x, y in points:
-            cv2.circle(picture, (round(x), round(y)), 3, (255, 255, 255), -1)
-        cv2.imwrite(str(tmp_path / "images" / f"{number}.png"), picture)
-        images.append(
-            {"id": number, "file_name": f"{number}.png", "width": 160, "height": 160, "source": "lsp"}
-            | {"all_people_annotated": True}
-        )
-        annotations.append(
-            {
-                "id": number,
-                "image_id": number,
-                "category_id": 1,
-                "iscrowd": 0,
-                "bbox": [25, 25, 110, 110],
-                "area": 6000,
-                "keypoints": np.column_stack([points, np.full(17, 2)]).ravel().tolist(),
-                "num_keypoints": 17,
-            }
-        )
-    for entry in images[3:]:
-        entry["source"] = "coco2017_train2017"
-    content = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "person"}]}
-    for name in ("train.json", "dev.json"):
-        (tmp_path / name).write_text(json.dumps(content))
-    return tmp_path
 
 
 def test_gaussian_target_peaks_at_the_keypoint_between_pixels() -> None:
@@ -107,6 +60,13 @@ def test_cosine_rate_warms_up_peaks_and_falls() -> None:
     assert rates[2] > rates[3] > rates[4]
 
 
+def test_cosine_rate_rises_once_more_where_asked() -> None:
+    once, twice = Cosine(), Cosine(rise=(0.75, 0.35))
+    assert [twice(spent) for spent in (0.01, 0.5, 0.74)] == [once(spent) for spent in (0.01, 0.5, 0.74)]
+    assert twice(0.75) == pytest.approx(0.35)
+    assert twice(0.75) > twice(0.9) > twice(1.0) == pytest.approx(0.01)
+
+
 def test_budget_is_spent_by_whichever_limit_comes_first() -> None:
     assert Budget(samples=100, minutes=10).spent(samples=50, minutes=8) == 0.8
     assert Budget(samples=100).spent(samples=25, minutes=1e6) == 0.25
@@ -136,89 +96,6 @@ def test_restarted_average_is_the_network_and_young_again() -> None:
         network.weight.fill_(2.0)
     average.update(network)
     assert float(average.network.weight.mean()) > 1.5
-
-
-def test_a_sample_is_the_same_whenever_it_is_drawn(folder: Path) -> None:
-    first = PoseSamples(folder / "train.json", folder / "images", (96, 128), Augmentation(), seed=3)
-    again = PoseSamples(folder / "train.json", folder / "images", (96, 128), Augmentation(), seed=3)
-    first[0], first[20]
-    for one, other in zip(first[13], again[13]):
-        assert torch.equal(one, other)
-
-
-def test_an_epoch_shows_every_person_once(folder: Path) -> None:
-    samples = PoseSamples(folder / "train.json", folder / "images", (96, 128), Augmentation(), seed=3)
-    seen: list[int] = []
-    samples.sample = lambda index, rng: seen.append(index)  # type: ignore[method-assign,assignment,return-value]
-    for draw in range(12):
-        samples[draw]
-    assert sorted(seen[:6]) == sorted(seen[6:]) == list(range(6))
-    assert seen[:6] != seen[6:]
-
-
-def test_people_of_a_source_are_shown_as_often_as_asked(folder: Path) -> None:
-    data = folder / "train.json", folder / "images", (96, 128), PLAIN
-    assert len(PoseSamples(*data, seed=0, repeats={"lsp": 3, "elsewhere": 9})) == 3 * 3 + 3
-    assert len(PoseSamples(*data, seed=0)) == 6
-
-
-def test_people_stand_before_others_as_often_as_asked(folder: Path) -> None:
-    alone, together = (
-        PoseSamples(folder / "train.json", folder / "images", (96, 128), replace(PLAIN, other_person_share=share), 0)
-        for share in (0.0, 1.0)
-    )
-    changed = 0
-    for draw in range(12):
-        (crop, *truth), (covered, *same) = alone[draw], together[draw]
-        assert all(torch.equal(one, other) for one, other in zip(truth, same))
-        changed += not torch.equal(crop, covered)
-    assert changed > 3
-
-
-def test_nothing_is_seen_or_known_beyond_where_a_picture_ends(folder: Path) -> None:
-    changes = replace(PLAIN, cut_share=1.0, half_body_share=0, rotation_share=0)
-    cut, whole = (
-        PoseSamples(folder / "train.json", folder / "images", (96, 128), replace(changes, cut_share=share), 0)
-        for share in (1.0, 0.0)
-    )
-    dark, known = [], []
-    for samples in (cut, whole):
-        crops, _, weights = zip(*(samples[draw] for draw in range(40)))
-        dark.append(float((torch.stack(crops) == 0).all(dim=1).float().mean()))
-        known.append(float(torch.stack(weights).mean()))
-    assert dark[0] > dark[1] + 0.05
-    assert known[0] < 0.9 * known[1]
-
-
-def test_a_picture_ends_inside_a_person_and_leaves_some_of_them() -> None:
-    box, keypoints = np.array([100.0, 50, 200, 350]), np.random.default_rng(1).uniform((100, 50), (200, 350), (17, 2))
-    ends = [picture_end(box, keypoints, np.ones(17, bool), np.random.default_rng(seed)) for seed in range(200)]
-    found = np.stack([edges for edges in ends if edges is not None])
-    assert len(found) > 100
-    assert ((keypoints >= found[:, None, :2]) & (keypoints <= found[:, None, 2:])).all(axis=2).sum(axis=1).min() >= 3
-    finite = np.isfinite(found)
-    assert set(finite.sum(axis=1)) == {1, 2}
-    assert ((found > np.tile(box[:2], 2)) & (found < np.tile(box[2:], 2)))[finite].all()
-    assert finite[:, 3].sum() > finite[:, :3].sum()  # legs are what is missing most often
-    assert picture_end(box, keypoints, np.arange(17) < 2, np.random.default_rng(0)) is None
-
-
-def test_augmented_keypoints_stay_on_their_pixels(folder: Path) -> None:
-    samples = PoseSamples(folder / "train.json", folder / "images", (96, 128), PLAIN, 0)
-    on_dot = []
-    for draw in range(60):
-        crop, xy, weights = samples[draw]
-        for (x, y), weight in zip(xy.numpy() * 4, weights.numpy()):
-            if weight and 1 <= x <= 94 and 1 <= y <= 126:
-                on_dot.append(int(crop[:, round(float(y)), round(float(x))].max()) > 120)
-    assert len(on_dot) > 400
-    assert np.mean(on_dot) > 0.97
-
-
-def test_flipping_swaps_left_and_right() -> None:
-    names = np.array(COCO_17.names)
-    assert names[COCO_17.flip_indices][5] == "right_shoulder"
-    assert (COCO_17.flip_indices[COCO_17.flip_indices] == np.arange(17)).all()
 
 
 class TinyNetwork(nn.Module):
@@ -314,84 +191,3 @@ def _loss(network: nn.Module, folder: Path) -> float:
     network.eval()
     with torch.no_grad():
         return float(task.loss(network((crops.float() - 116) / 57), crops, tuple(truth)))
-
-
-def test_scenes_hold_one_or_many_people_all_within_the_picture(folder: Path) -> None:
-    scenes = Scenes(folder, (96, 64), Augmentation(), seed=0)
-    counts = []
-    for draw in range(60):
-        picture, boxes = scenes[draw]
-        people = boxes[~boxes[:, 0].isnan()].numpy()
-        assert picture.shape == (3, 64, 96)
-        assert (people[:, :2] >= 0).all()
-        assert (people[:, 2:] <= (96, 64)).all()
-        assert (people[:, 2:] > people[:, :2]).all()
-        counts.append(len(people))
-    assert min(counts) <= 1
-    assert max(counts) > 4
-
-
-def test_an_empty_window_shows_nobody() -> None:
-    boxes = np.array([[40.0, 10.0, 60.0, 90.0]])
-    for seed in range(20):
-        window = _empty_window((100, 100), boxes, np.random.default_rng(seed))
-        assert window is not None
-        columns = range(100)[window[1]]
-        assert columns[-1] < 40 or columns[0] >= 60
-    assert _empty_window((100, 100), np.array([[5.0, 5.0, 95.0, 95.0]]), np.random.default_rng(0)) is None
-
-
-def test_each_person_is_one_maps_to_find() -> None:
-    boxes = torch.tensor([[0.0, 0.0, 40.0, 40.0], [0.0, 0.0, 40.0, 160.0], [0.0, 0.0, 300.0, 300.0], [math.nan] * 4])
-    assert levels_of(boxes).tolist() == [0, 1, 2, 0]
-
-
-def test_cells_near_a_persons_middle_learn_the_smallest_there() -> None:
-    boxes = torch.tensor([[[4.0, 4.0, 58.0, 58.0], [20.0, 20.0, 44.0, 44.0], [math.nan] * 4]])
-    fine, coarse = owners(boxes, 0, (12, 10)), owners(boxes, 1, (6, 5))
-    assert fine.shape == (1, 10, 12)
-    assert sorted(set(fine.flatten().tolist())) == [-1, 0, 1]
-    assert fine[0, 3:5, 3:5].tolist() == [[1, 1], [1, 1]]
-    assert fine[0, 0, 0] == -1
-    assert coarse.max() == -1
-
-
-def test_the_score_is_to_be_the_overlap() -> None:
-    quality = torch.tensor([0.0, 0.4, 0.9])
-    right = torch.logit(quality, eps=1e-4)
-    assert quality_focal_loss(right, quality) < 1e-3 < quality_focal_loss(right + 2, quality)
-    wanted = 0.25**2 * -math.log(0.75)  # eq. 5 with y = 0, sigma = 0.25
-    assert quality_focal_loss(torch.logit(torch.tensor([0.25])), torch.zeros(1)) == pytest.approx(wanted)
-
-
-def test_giou_of_equal_boxes_is_one_and_of_distant_ones_negative() -> None:
-    box = torch.tensor([0.0, 0.0, 4.0, 4.0])
-    assert giou(box, box) == pytest.approx(1)
-    assert giou(box, box + 100) < -0.9
-    assert giou(box, torch.tensor([2.0, 0.0, 6.0, 4.0])) == pytest.approx(1 / 3)
-
-
-def test_overlap_is_the_shared_part() -> None:
-    assert overlap(torch.tensor([0.0, 0.0, 4.0, 4.0]), torch.tensor([2.0, 0.0, 6.0, 4.0])) == pytest.approx(1 / 3)
-
-
-TWO = np.array([[10.0, 20.0, 60.0, 70.0], [100.0, 40.0, 250.0, 230.0]])
-
-
-def test_torch_and_the_sdk_read_the_same_boxes_from_a_map() -> None:
-    maps = distance_maps(TWO, np.array([0.9, 0.8]), (320, 256))
-    read = [map_boxes(torch.from_numpy(output)[None], level)[0].numpy() for level, output in enumerate(maps)]
-    found = np.concatenate([boxes[output[0] > 0] for output, boxes in zip(maps, read)])
-    np.testing.assert_allclose(found, TWO, atol=1e-3)
-
-
-def test_the_detectors_loss_is_least_for_the_truth() -> None:
-    task, truth = DetectionTask(Path("nowhere")), (torch.from_numpy(TWO).float()[None],)
-
-    def loss(found: np.ndarray) -> float:
-        maps = distance_maps(found, np.array([0.98, 0.98]), (320, 256))
-        outputs = tuple(torch.from_numpy(output)[None] for output in maps)
-        return float(task.loss(outputs, torch.zeros(1, 3, 256, 320), truth))
-
-    assert loss(TWO) < loss(TWO + 8)
-    assert loss(TWO) < loss(TWO * 0.8)

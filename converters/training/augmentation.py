@@ -28,6 +28,8 @@ class Augmentation:
 
     Attributes:
         rotation: largest angle, degrees; applied to ``rotation_share`` of the crops.
+        turn_share: crops turned by any angle besides: people lie, climb and stand on their hands, and are photographed
+            doing so less often than standing.
         scale: the region grows or shrinks by up to this share.
         aspect: a picture is stretched by up to this factor either way (some training pictures were squeezed).
         shift: largest move of the centre, as a share of the region.
@@ -40,6 +42,7 @@ class Augmentation:
 
     rotation: float = 40.0
     rotation_share: float = 0.6
+    turn_share: float = 0.0
     scale: float = 0.30
     aspect: float = 1.4
     shift: float = 0.06
@@ -75,6 +78,14 @@ def picture_end(box: Array, keypoints: Array, labelled: Array, rng: np.random.Ge
         edges[side] = box[side - 2] + (kept if side >= 2 else -kept)
     inside = (keypoints >= edges[:2]).all(axis=1) & (keypoints <= edges[2:]).all(axis=1)
     return edges if (inside & labelled).sum() >= 3 else None
+
+
+def turned(box: Array, angle: float) -> Array:
+    """Box (4,) xyxy that holds ``box`` turned about its middle by ``angle``, radians."""
+    middle, size = (box[:2] + box[2:]) / 2, box[2:] - box[:2]
+    cos, sin = abs(np.cos(angle)), abs(np.sin(angle))
+    half = size @ np.array([[cos, sin], [sin, cos]]) / 2
+    return np.concatenate([middle - half, middle + half])
 
 
 def jitter_region(

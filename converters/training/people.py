@@ -18,6 +18,7 @@ from converters.training.augmentation import (
     half_body_box,
     jitter_region,
     picture_end,
+    turned,
 )
 from converters.training.occlusion import put_before, silhouette
 from converters.training.pictures import PicturePack
@@ -127,8 +128,10 @@ class PoseSamples(ShuffledSamples[tuple[torch.Tensor, torch.Tensor, torch.Tensor
         return change_colour(crop, self.augmentation, rng), (xy / STRIDE).astype(np.float32), weights * inside
 
     def _region(self, box: NDArray[np.float32], rng: np.random.Generator) -> tuple[NDArray[Any], NDArray[Any], float]:
-        centres, sizes = crop_regions(box[None], self.input_size)
-        return jitter_region(centres[0], sizes[0], self.augmentation, rng)
+        turn = rng.uniform(-np.pi, np.pi) if rng.random() < self.augmentation.turn_share else 0.0
+        centres, sizes = crop_regions(turned(box, turn)[None], self.input_size)
+        centre, size, angle = jitter_region(centres[0], sizes[0], self.augmentation, rng)
+        return centre, size, angle + turn
 
     def _cut(
         self,

@@ -13,18 +13,31 @@ from converters.training.augmentation import Augmentation
 from converters.training.loop import Recipe, Stage
 from converters.training.losses import HeatmapLoss, gaussian_targets
 from converters.training.people import PoseSamples, read_labels
+from converters.training.schedule import Cosine
 from converters.training.validation import PoseValidation
 
 
 def recipe(input_size: tuple[int, int], stem: tuple[str, ...] = ()) -> Recipe:
-    """A quarter of the input's pixels at first, then half of them, then all, with the stem as it is by then."""
+    """A quarter of the input's pixels at first, then half of them, then all, with the stem as it is by then.
+
+    At the change to all of them the rate rises again: LPN-50, changed at a seventh of its peak rate, lost two points of
+    PCK and found them only at twice that rate.
+    """
     width, height = input_size
-    half = (width * 2 // 3, height * 3 // 4)
-    return Recipe(stages=(Stage((width // 2, height // 2), 0.35), Stage(half, 0.75), Stage(input_size, 1.0, stem)))
+    small, half = (width // 2, height // 2), (width * 2 // 3, height * 3 // 4)
+    stages = (Stage(small, 0.35), Stage(half, 0.75), Stage(input_size, 1.0, stem))
+    return Recipe(stages=stages, schedule=Cosine(rise=(0.75, 0.35)))
 
 
 FEW_EPOCHS = Augmentation(
-    rotation_share=0.3, scale=0.25, aspect=1.2, shift=0.04, half_body_share=0.25, colour=0.2, blur_share=0.05
+    rotation_share=0.3,
+    turn_share=0.15,
+    scale=0.25,
+    aspect=1.2,
+    shift=0.04,
+    half_body_share=0.25,
+    colour=0.2,
+    blur_share=0.05,
 )
 """For runs of some ten epochs, limited by what they see and not by overfitting; LPN's 150 use the full strength."""
 

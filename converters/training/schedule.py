@@ -39,17 +39,27 @@ class Schedule(Protocol):
 
 @dataclass(frozen=True)
 class Cosine:
-    """Linear warm-up over the first ``warmup`` of the budget, then a cosine down to ``floor`` of the peak."""
+    """Linear warm-up over the first ``warmup`` of the budget, then a cosine down to ``floor`` of the peak.
+
+    Attributes:
+        warmup: share of the budget.
+        floor: share of the peak at the end.
+        rise: share of the budget at which the rate rises once more, and the share of the peak it rises to. A network
+            that has settled at one input size needs that to settle at the next.
+        restarts: see :class:`Schedule`.
+    """
 
     warmup: float = 0.02
     floor: float = 0.01
+    rise: tuple[float, float] | None = None
     restarts: tuple[float, ...] = ()
 
     def __call__(self, spent: float) -> float:
         if spent < self.warmup:
             return max(spent / self.warmup, 0.01)
-        progress = (spent - self.warmup) / (1 - self.warmup)
-        return self.floor + (1 - self.floor) * 0.5 * (1 + math.cos(math.pi * progress))
+        start, height = self.rise if self.rise and spent >= self.rise[0] else (self.warmup, 1.0)
+        progress = (spent - start) / (1 - start)
+        return self.floor + (height - self.floor) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
 @dataclass(frozen=True)
