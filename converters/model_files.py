@@ -57,24 +57,27 @@ def write_files(
         floating = to_openvino.convert(network, design.input_size, design.outputs)
         made["openvino"] = {}
         for precision in request.precisions:
-            model = quantization.quantize(floating, inputs) if precision == "int8" else floating
+            integer = precision == "int8"
+            model = quantization.quantize(floating, inputs, design.float_first) if integer else floating
             made["openvino"][precision] = _listed(to_openvino.save(model, folder, precision), folder)
     if "tflite" in request.runtimes:
+        python, float_first = request.tflite_python, design.float_first
         paths = to_tflite.convert(
-            network, design.input_size, design.outputs, folder, request.precisions, inputs, request.tflite_python
+            network, design.input_size, design.outputs, folder, request.precisions, inputs, python, float_first
         )
         made["tflite"] = {precision: _listed([path], folder) for precision, path in paths.items()}
     return made
 
 
-def quantization_facts(made: dict[str, Files], pictures: int) -> dict[str, Any]:
-    """How the INT8 files among those made were calibrated."""
+def quantization_facts(made: dict[str, Files], pictures: int, float_first: int = 0) -> dict[str, Any]:
+    """How the INT8 files among those made were calibrated, and how many convolutions stayed floating."""
     facts: dict[str, Any] = {}
+    but_for = f" but for the first {float_first} convolutions" if float_first else ""
     if "int8" in made.get("openvino", {}):
-        facts |= {"method": "NNCF post-training, mixed preset", "pictures": pictures}
+        facts |= {"method": f"NNCF post-training, mixed preset,{but_for}".rstrip(","), "pictures": pictures}
     if "int8" in made.get("tflite", {}):
         used = min(pictures, to_tflite.CALIBRATION_COUNT)
-        facts["tflite"] = f"TensorFlow post-training, integers throughout, {used} pictures"
+        facts["tflite"] = f"TensorFlow post-training, integers{but_for or ' throughout'}, {used} pictures"
     return facts
 
 

@@ -183,13 +183,14 @@ def package(
     """
     before = _card_of_same_weights(folder, training)
     made = write_files(design, network, folder, request, inputs)
+    quantized = quantization_facts(made, len(inputs), design.float_first)
     files = {**(before.files if before else {}), **made}
     card = replace(
         describe(design, folder),
         licence=training.get("licence", LICENCE),
         outputs=_outputs(design, network),
         training=training,
-        quantization={**(before.quantization if before else {}), **quantization_facts(made, len(inputs))},
+        quantization={**(before.quantization if before else {}), **quantized},
         files={runtime: files[runtime] for runtime in RUNTIMES if runtime in files},
     )
     write_card(card)

@@ -83,21 +83,21 @@ def _crop_inputs(image: NDArray[np.uint8], boxes: NDArray[np.float32], design: D
     return [np.ascontiguousarray(as_channels(crop, design.color)[None]) for crop in crops]
 
 
-def quantize(
-    model: openvino.Model, inputs: list[NDArray[np.uint8]], keep_float: tuple[str, ...] = ()
-) -> openvino.Model:
+def quantize(model: openvino.Model, inputs: list[NDArray[np.uint8]], float_first: int = 0) -> openvino.Model:
     """INT8 copy of a model.
 
     Args:
         model: floating-point IR of batch 1.
         inputs: calibration inputs, each (1, H, W, 3) uint8.
-        keep_float: regular expressions of node names that stay floating because quantizing them costs accuracy.
+        float_first: how many convolutions, from the first on, stay floating because quantizing them costs accuracy.
     """
+    kinds = ("Convolution", "GroupConvolution")
+    convolutions = [op.get_friendly_name() for op in model.get_ordered_ops() if op.get_type_name() in kinds]
     return nncf.quantize(
         model,
         nncf.Dataset(inputs),
         subset_size=len(inputs),
         preset=nncf.QuantizationPreset.MIXED,
         fast_bias_correction=False,
-        ignored_scope=nncf.IgnoredScope(patterns=list(keep_float)) if keep_float else None,
+        ignored_scope=nncf.IgnoredScope(names=convolutions[:float_first]) if float_first else None,
     )

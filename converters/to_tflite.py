@@ -76,6 +76,7 @@ def convert(
     precisions: Sequence[str],
     inputs: Sequence[NDArray[np.uint8]] = (),
     python: Path | None = None,
+    float_first: int = 0,
 ) -> dict[str, Path]:
     """Write ``tflite/<precision>.tflite`` for one picture at a time.
 
@@ -89,6 +90,7 @@ def convert(
         precisions: ``"fp32"``, ``"fp16"`` (weights) and ``"int8"`` (weights, a scale a channel, and activations).
         inputs: calibration inputs for INT8, each (1, H, W, 3) uint8; the first :data:`CALIBRATION_COUNT` are used.
         python: see :func:`find_python`.
+        float_first: see :func:`converters.quantization.quantize`.
 
     Returns:
         the files by precision.
@@ -113,6 +115,7 @@ def convert(
             "outputs": outputs,
             "mean": [255 * value for value in MEAN],
             "precisions": list(precisions),
+            "float_first": float_first,
         }
         (work / "job.json").write_text(json.dumps(job), encoding="utf-8")
         if "int8" in precisions:
@@ -215,11 +218,40 @@ def _tflite(model: Any, job: dict[str, Any], precision: str, folder: Path) -> by
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         converter.inference_input_type = tf.uint8
         converter.representative_dataset = lambda: _calibration(folder / "inputs.npy")
+        converter._experimental_calibrate_only = True
     content: bytes = converter.convert()
     if integer:
-        content = _with_ranges_for_zeros(content)
+        content = _with_ranges_for_zeros(_quantized(content, job["float_first"]))
         _check_pixels_are_kept(content)
     return content
+
+
+def _quantized(calibrated: bytes, float_first: int) -> bytes:
+    """The integer file of a calibrated one, the converter's own last step, which alone can leave layers floating."""
+    import tensorflow as tf
+    from tensorflow.lite.python.convert import mlir_quantize
+
+    kept = _outputs_up_to(calibrated, float_first)
+    content: bytes = mlir_quantize(
+        calibrated, input_data_type=tf.uint8, output_data_type=tf.float32, denylisted_nodes=kept
+    )
+    return content
+
+
+def _outputs_up_to(content: bytes, convolutions: int) -> list[str]:
+    """Names of what a file's operators give, from the first one to the last of so many convolutions."""
+    from tensorflow.lite.python import schema_py_generated as schema
+    from tensorflow.lite.tools import flatbuffer_utils
+
+    model = flatbuffer_utils.convert_bytearray_to_object(content)
+    graph, names = model.subgraphs[0], []
+    kinds = (schema.BuiltinOperator.CONV_2D, schema.BuiltinOperator.DEPTHWISE_CONV_2D)
+    for operator in graph.operators:
+        if convolutions == 0:
+            break
+        names += [graph.tensors[index].name.decode() for index in operator.outputs]
+        convolutions -= model.operatorCodes[operator.opcodeIndex].builtinCode in kinds
+    return names
 
 
 def _save(model: Any, job: dict[str, Any], dtype: Any, path: Path) -> Path:

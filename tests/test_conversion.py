@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable
 
 import numpy as np
+import openvino
 import pytest
 import torch
 from torch import nn
@@ -56,13 +57,23 @@ def test_ir_equals_torch_in_every_bucket(make: Callable[[], nn.Module]) -> None:
             assert np.abs(got[index] - maps[:bucket]).max() <= 1e-3 * np.ptp(maps)
 
 
+def integer_convolutions(model: openvino.Model) -> list[bool]:
+    """Of each convolution, the first one first, whether it works on integers."""
+    kinds = ("Convolution", "GroupConvolution")
+    weights = [op.input_value(1).get_node() for op in model.get_ordered_ops() if op.get_type_name() in kinds]
+    return [node.get_type_name() == "Multiply" for node in weights]  # scales times integers
+
+
 def test_quantized_model_stays_close_and_has_integer_layers() -> None:
     torch.manual_seed(0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         floating = convert(with_statistics(MobilePoseNet()), SIZE, ("maps",))
         quantized = quantize(floating, [picture[None] for picture in pictures(8)])
+        partly = quantize(floating, [picture[None] for picture in pictures(8)], float_first=3)
     assert sum(op.get_type_name() == "FakeQuantize" for op in quantized.get_ops()) > 20
+    assert integer_convolutions(quantized)[:4] == [True] * 4
+    assert integer_convolutions(partly)[:4] == [False, False, False, True]
     core = import_openvino().Core()
     outputs = [core.compile_model(model, "CPU")(pictures(1))[0] for model in (floating, quantized)]
     assert np.corrcoef(outputs[0].ravel(), outputs[1].ravel())[0, 1] > 0.9
