@@ -139,7 +139,7 @@ def compare(design: Design, options: argparse.Namespace) -> None:
         }
     models = {}
     for graph, model in graphs.items():
-        integer = quantization.quantize(model, inputs)
+        integer = quantization.quantize(model, inputs, design.float_first)
         for precision in HINTS:
             models[graph, precision] = integer if precision == "int8" else model
     ready = {" ".join(key): compiled(model, key[1], threads) for key, model in models.items()}

@@ -76,7 +76,7 @@ def _integer(design: Design, threads: int) -> tuple[str, Callable[[], object]]:
     with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
         warnings.simplefilter("ignore")  # tracing warns about shapes that are constant by design
         floating = to_openvino.convert(design.network().eval(), design.input_size, design.outputs)
-        integer = quantize(floating, [_batch(design, seed) for seed in range(CALIBRATION)])
+        integer = quantize(floating, [_batch(design, seed) for seed in range(CALIBRATION)], design.float_first)
         path = to_openvino.save(integer, Path(folder), "int8")[0]
         runtime = OpenVINORuntime(path, settings=CPUSettings(threads))
     return f"{design.name} int8 (not trained: random weights)", lambda: runtime(batch)

@@ -44,7 +44,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name in options.models:
             design, place = DESIGNS[name], Path(folder) / name
-            files = convert(network_of(design), design.input_size, design.outputs, place, PRECISIONS, [picture(design)])
+            network, inputs, floating = network_of(design), [picture(design)], design.float_first
+            files = convert(network, design.input_size, design.outputs, place, PRECISIONS, inputs, float_first=floating)
             for threads in options.threads:
                 for precision, file in files.items():
                     runtime = TFLiteRuntime(file, settings=CPUSettings(threads))
