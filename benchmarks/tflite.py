@@ -44,8 +44,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name in options.models:
             design, place = DESIGNS[name], Path(folder) / name
-            network, inputs, floating = network_of(design), [picture(design)], design.float_first
-            files = convert(network, design.input_size, design.outputs, place, PRECISIONS, inputs, float_first=floating)
+            network, inputs, first = network_of(design), [picture(design)], design.float_first
+            files = convert(network, design.input_size, design.outputs, place, PRECISIONS, inputs, float_first=first)
             for threads in options.threads:
                 for precision, file in files.items():
                     runtime = TFLiteRuntime(file, settings=CPUSettings(threads))
