@@ -28,7 +28,7 @@ def inputs(count: int = COUNT) -> list[np.ndarray]:
 
 @pytest.fixture(autouse=True)
 def short_calibration(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module.quantization, "quantize", lambda model, inputs: model)
+    monkeypatch.setattr(module.quantization, "quantize", lambda model, inputs, float_first: model)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
