@@ -25,8 +25,9 @@ def recipe(input_size: tuple[int, int], stem: tuple[str, ...] = ()) -> Recipe:
     """
     width, height = input_size
     small, half = (width // 2, height // 2), (width * 2 // 3, height * 3 // 4)
-    stages = (Stage(small, 0.35), Stage(half, 0.75), Stage(input_size, 1.0, stem))
-    return Recipe(stages=stages, schedule=Cosine(rise=(0.75, 0.35)))
+    change = 0.75
+    stages = (Stage(small, 0.35), Stage(half, change), Stage(input_size, 1.0, stem))
+    return Recipe(stages=stages, schedule=Cosine(rise=(change, 0.35)))
 
 
 FEW_EPOCHS = Augmentation(
