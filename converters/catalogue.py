@@ -120,7 +120,7 @@ def _mobileposenet(width: int, height: int) -> Design:
         {192: 66.2, 288: 69.0}[width],
         (width, height),
         stem=("encoder.stem.", "encoder.rows.0.", "encoder.rows.1.", "encoder.rows.2."),
-        # Its first 16 channels are of very different range: as integers of one scale they cost half a point of PCK.
+        # Its first 16 channels are of very different range: as integers of one scale they cost accuracy.
         float_first=3,
     )
 

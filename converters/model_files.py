@@ -72,12 +72,13 @@ def write_files(
 def quantization_facts(made: dict[str, Files], pictures: int, float_first: int = 0) -> dict[str, Any]:
     """How the INT8 files among those made were calibrated, and how many convolutions stayed floating."""
     facts: dict[str, Any] = {}
-    but_for = f" but for the first {float_first} convolutions" if float_first else ""
+    but_for = f"but for the first {float_first} convolutions" if float_first else ""
     if "int8" in made.get("openvino", {}):
-        facts |= {"method": f"NNCF post-training, mixed preset,{but_for}".rstrip(","), "pictures": pictures}
+        method = ["NNCF post-training", "mixed preset", *([but_for] if but_for else [])]
+        facts |= {"method": ", ".join(method), "pictures": pictures}
     if "int8" in made.get("tflite", {}):
         used = min(pictures, to_tflite.CALIBRATION_COUNT)
-        facts["tflite"] = f"TensorFlow post-training, integers{but_for or ' throughout'}, {used} pictures"
+        facts["tflite"] = f"TensorFlow post-training, integers {but_for or 'throughout'}, {used} pictures"
     return facts
 
 

@@ -99,5 +99,5 @@ def quantize(model: openvino.Model, inputs: list[NDArray[np.uint8]], float_first
         subset_size=len(inputs),
         preset=nncf.QuantizationPreset.MIXED,
         fast_bias_correction=False,
-        ignored_scope=nncf.IgnoredScope(names=convolutions[:float_first]) if float_first else None,
+        ignored_scope=nncf.IgnoredScope(names=convolutions[:float_first]),
     )
