@@ -71,7 +71,7 @@ def main() -> None:
 def first_look(detector: PersonDetector, picture: Array) -> Array:
     """Boxes (N, 4) of the people in a picture (H, W, 3), without the second look."""
     copy, scale = letterbox(picture, detector.card.input_size)
-    return np.asarray(detector._people(copy)[0] / np.tile(scale, 2))
+    return np.asarray(detector._people([copy])[0][0] / np.tile(scale, 2))
 
 
 def by_source(data: Path, most: int) -> dict[str, list[tuple[Path, Array]]]:

@@ -1,4 +1,4 @@
-"""Sharing the processor within one process: running inferences together never want more cores than there are."""
+"""Sharing the processor within one process: what inferences count as, added up, is never more cores than there are."""
 
 from __future__ import annotations
 

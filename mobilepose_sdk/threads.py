@@ -47,9 +47,14 @@ class CPUSettings:
         return max(1, self.threads // self.streams)
 
     @property
-    def cores_a_stream(self) -> float:
-        """Physical cores that one inference keeps busy."""
-        return self.threads_a_stream / (2 if self.hyper_threading else 1)
+    def cores_an_inference(self) -> float:
+        """Physical cores that one inference counts as in the process's :class:`~mobilepose_sdk.core_budget.CoreBudget`.
+
+        Those that it keeps busy, and with several streams half of them: as many inferences again stand ready, so that
+        no core waits until Python, which runs one thread at a time, hands over the next.
+        """
+        busy = self.threads_a_stream / (2 if self.hyper_threading else 1)
+        return busy if self.streams == 1 else busy / 2
 
     def openvino(self) -> dict[str, Any]:
         """OpenVINO's properties for its CPU device."""

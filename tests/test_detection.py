@@ -8,6 +8,8 @@ from fakes import FakeRuntime, distance_maps, write_model
 
 from mobilepose_sdk import PersonDetector, runtimes
 from mobilepose_sdk.errors import InvalidInputError
+from mobilepose_sdk.threads import Threads
+from mobilepose_sdk.throughput import GROUP
 
 SIZE, SMALL = (320, 256), (224, 160)
 INPUT_BOXES = np.array([[20, 30, 80, 150], [150, 40, 250, 200]], dtype=np.float32)
@@ -24,7 +26,7 @@ class TwoLooks(FakeRuntime):
 
     def __call__(self, batch):
         first = super().__call__(batch)
-        return first if len(self.seen) % 2 else [output[None] for output in self.second]
+        return first if len(self.seen) % 2 else [np.stack([output] * len(batch)) for output in self.second]
 
 
 @pytest.fixture
@@ -68,6 +70,24 @@ def test_the_cards_threshold_holds_unless_another_is_given(make):
     assert len(make(scores=scores)[0](picture)[0]) == 1  # the fake card says 0.4
     assert len(make(scores=scores, min_score=0.2)[0](picture)[0]) == 2
     assert len(make(scores=scores, min_score=0.95)[0](picture)[0]) == 0
+
+
+@pytest.mark.parametrize(("mode", "passes"), [("latency", [1] * 2 * (GROUP + 1)), ("throughput", [GROUP, GROUP, 1, 1])])
+def test_pictures_of_a_batch_share_passes_in_throughput_mode(make, mode, passes):
+    detector, network = make(small=([[0, 0, 224, 160]], [0.7]), threads=Threads(2, mode))
+    pictures = [np.zeros((256 * times, 320 * times, 3), np.uint8) for times in range(1, GROUP + 2)]
+    found = detector.batch(pictures)
+    assert [len(batch) for batch in network.seen] == passes
+    for picture, (boxes, scores) in zip(pictures, found, strict=True):
+        alone, sure = detector(picture)
+        np.testing.assert_array_equal(boxes, alone)
+        np.testing.assert_array_equal(scores, sure)
+        assert boxes.max() == picture.shape[1]
+
+
+def test_no_pictures_are_no_pass(make):
+    detector, network = make()
+    assert (detector.batch([]), network.seen) == ([], [])
 
 
 @pytest.mark.parametrize("min_score", [0, 1, -0.5, 2, float("nan")])

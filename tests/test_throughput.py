@@ -144,7 +144,8 @@ def test_files_are_read_by_the_workers(make, tmp_path):
 def test_workers_are_one_for_latency_and_at_least_two_for_throughput(make):
     assert make()[0].workers == 1
     assert make(mode="throughput", threads=1)[0].workers == 2
-    assert make(mode="throughput", threads=5)[0].workers == 5
+    assert make(mode="throughput", threads=2)[0].workers == 3
+    assert make(mode="throughput", threads=5)[0].workers == 7
 
 
 def test_an_unknown_mode_is_refused(make):

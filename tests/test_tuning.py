@@ -487,4 +487,11 @@ def test_a_topology_with_hyper_threads_uses_them_only_when_asked():
     smt = Topology("x", tuple(Core((i, i + 2)) for i in range(2)))
     assert not settings_for(smt, Threads()).hyper_threading
     assert settings_for(smt, Threads(4)).hyper_threading
-    assert settings_for(smt, Threads(4, "throughput")).cores_a_stream == 0.5
+    assert settings_for(smt, Threads(4)).cores_an_inference == 2
+
+
+def test_with_several_streams_as_many_inferences_again_stand_ready():
+    smt = Topology("x", tuple(Core((i, i + 2)) for i in range(2)))
+    assert settings_for(smt, Threads(2, "throughput")).cores_an_inference == 0.5
+    assert settings_for(smt, Threads(4, "throughput")).cores_an_inference == 0.25
+    assert settings_for(smt, Threads(1, "throughput")).cores_an_inference == 1  # one stream: nothing to hand over

@@ -68,7 +68,7 @@ class TopDown:
 
     def __call__(self, images: list[Array], boxes: list[Array | None]) -> list[PoseResult]:
         """See :class:`mobilepose_sdk.pipelines.people.Pipeline`; given boxes are never merged."""
-        found = [self._boxes(image, given) for image, given in zip(images, boxes)]
+        found = self._found(images, boxes)
         poses = self.poses(images, [places for places, _ in found])
         results = []
         for image, given, (places, scores), pose in zip(images, boxes, found, poses):
@@ -81,7 +81,7 @@ class TopDown:
     @property
     def find_boxes(self) -> Callable[[Array], Array] | None:
         """See :class:`mobilepose_sdk.pipelines.people.Pipeline`."""
-        return None if self.detector is None else lambda image: self._boxes(image, None)[0]
+        return None if self.detector is None else lambda image: self._found([image], [None])[0][0]
 
     def close(self) -> None:
         self.runtime.close()
@@ -111,16 +111,26 @@ class TopDown:
         ends = accumulate(counts)
         return [(keypoints[end - n : end], scores[end - n : end]) for n, end in zip(counts, ends)]
 
-    def _boxes(self, image: Array, given: Array | None) -> tuple[Array, Array]:
-        """Boxes (N, 4) and their scores (N,), given, detected, or the whole picture."""
-        height, width = image.shape[:2]
-        if given is None and self.detector is not None:
-            answer = self.detector(image)
-            found, scores = answer if isinstance(answer, tuple) and len(answer) == 2 else (answer, None)
-        else:
-            found, scores = [[0, 0, width, height]] if given is None else given, None
-        found = checked_boxes(found, (width, height))
-        return found, np.ones(len(found), np.float32) if scores is None else _checked_scores(scores, len(found))
+    def _found(self, images: list[Array], boxes: list[Array | None]) -> list[tuple[Array, Array]]:
+        """For each picture boxes (N, 4) and their scores (N,): given, detected, or the whole picture."""
+        searched = [image for image, given in zip(images, boxes) if given is None]
+        detected = iter(self._detected(searched))
+        found = []
+        for image, given in zip(images, boxes):
+            places, scores = next(detected) if given is None else (given, None)
+            places = checked_boxes(places, (image.shape[1], image.shape[0]))
+            scores = np.ones(len(places), np.float32) if scores is None else _checked_scores(scores, len(places))
+            found.append((places, scores))
+        return found
+
+    def _detected(self, images: list[Array]) -> list[tuple[Any, Any]]:
+        """For each picture the detector's boxes and, where it gives any, scores, not yet checked."""
+        if self.detector is None:
+            return [([[0, 0, image.shape[1], image.shape[0]]], None) for image in images]
+        if isinstance(self.detector, PersonDetector):
+            return list(self.detector.batch(images))
+        answers = [self.detector(image) for image in images]
+        return [answer if isinstance(answer, tuple) and len(answer) == 2 else (answer, None) for answer in answers]
 
     def _heatmaps(self, crops: Array) -> Array:
         heatmaps: Array = self.runtime(crops)[0]

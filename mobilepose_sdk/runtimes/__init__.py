@@ -92,8 +92,9 @@ def cpu_settings(card: ModelCard, runtime: str, precision: str, wanted: Threads)
 
 
 def workers(card: ModelCard, runtime: str, precision: str | None, wanted: Threads) -> int:
-    """Threads of ours that keep a model's streams busy: 1 for latency, and for throughput at least 2, so that pictures
-    are read while the network runs."""
+    """Threads of ours that keep a model's streams busy: 1 for latency, and for throughput half as many again as there
+    are streams and at least 2, so that pictures are read while all streams work."""
     if wanted.mode == "latency":
         return 1
-    return max(2, cpu_settings(card, runtime, precision or next(iter(card.files[runtime])), wanted).streams)
+    streams = cpu_settings(card, runtime, precision or next(iter(card.files[runtime])), wanted).streams
+    return max(2, streams + streams // 2)

@@ -64,7 +64,7 @@ class OpenVINORuntime:
         settings = settings or settings_for(read_topology(), Threads())
         self._config = settings.openvino() if device == "CPU" else {"PERFORMANCE_HINT": "LATENCY"}
         self._config |= {"PERF_COUNT": True} if profile else {}
-        self._cores, self._budget = settings.cores_a_stream, shared_budget()
+        self._cores, self._budget = settings.cores_an_inference, shared_budget()
         own = self._compile()  # a broken file fails here, not at the first picture
         self._compiled: dict[tuple[int, ...], Any] = {tuple(own.input().shape): own}
         self._idle: dict[tuple[int, ...], list[Any]] = {}

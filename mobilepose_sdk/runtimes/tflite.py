@@ -43,7 +43,8 @@ class TFLiteRuntime:
         except OSError as error:
             raise ModelFileError(f"model file {model} cannot be read: {error}") from error
         settings = settings or settings_for(read_topology(), Threads())
-        self._threads, self._cores, self._budget = settings.threads_a_stream, settings.cores_a_stream, shared_budget()
+        self._threads = settings.threads_a_stream
+        self._cores, self._budget = settings.cores_an_inference, shared_budget()
         self._lock, self._closed = threading.Lock(), False
         self._idle = [_Loaded(self._library, self._content, model, self._names, self._threads)]
 
