@@ -6,10 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from converters.training.augmentation import Augmentation, picture_end
-from converters.training.people import PoseSamples
+from converters.training.people import Person, PoseSamples
+from converters.training.pose import repeats
 from mobilepose_sdk.skeleton import COCO_17
 
 PLAIN = Augmentation(colour=0, blur_share=0, other_person_share=0)
@@ -36,10 +38,35 @@ def test_an_epoch_shows_every_person_once(folder: Path) -> None:
     assert seen[:6] != seen[6:]
 
 
-def test_people_of_a_source_are_shown_as_often_as_asked(folder: Path) -> None:
+def test_people_are_shown_as_often_as_asked(folder: Path) -> None:
     data = folder / "train.json", folder / "images", (96, 128), PLAIN
-    assert len(PoseSamples(*data, seed=0, repeats={"lsp": 3, "elsewhere": 9})) == 3 * 3 + 3
+    assert len(PoseSamples(*data, seed=0, repeats=lambda person: 3 if person.source == "lsp" else 1)) == 3 * 3 + 3
     assert len(PoseSamples(*data, seed=0)) == 6
+
+
+WHOLE = np.ones(17)
+"""Weights of a person whose every keypoint is labelled."""
+
+
+@pytest.mark.parametrize(
+    ("source", "hidden", "times"),
+    [
+        ("lspet", [], 1),
+        ("lspet", list(range(5)), 1),  # sport pictures show nearly everybody whole
+        ("lsp", [], 6),
+        ("human_dataset_v2", [], 2),
+        ("human_dataset_v2", [0, 1, 2], 2),
+        ("human_dataset_v2", [0, 1, 2, 3], 6),
+        ("human_dataset_v2", [13], 2),
+        ("human_dataset_v2", [13, 14, 15, 16], 4),
+        ("human_dataset_v2", list(range(11, 17)), 10),
+        ("capston2", list(range(7, 17)), 10),
+    ],
+)
+def test_people_who_are_seen_in_part_are_shown_more_often(source: str, hidden: list[int], times: int) -> None:
+    weights = WHOLE.copy()
+    weights[hidden] = 0
+    assert repeats(Person(1, 1, source, np.zeros(4), np.zeros((17, 2)), weights)) == times
 
 
 def test_people_stand_before_others_as_often_as_asked(folder: Path) -> None:

@@ -17,7 +17,7 @@ from converters.training import command, pictures
 from converters.training.loop import Recipe, Stage, Training
 from converters.training.losses import HeatmapLoss, gaussian_targets
 from converters.training.people import read_labels, read_people
-from converters.training.pose import PoseTask, target_sigma
+from converters.training.pose import PoseTask, recipe, target_sigma
 from converters.training.schedule import AveragedWeights, Budget, Cosine
 
 
@@ -116,6 +116,13 @@ TINY = Recipe(stages=(Stage((48, 64), 0.5), Stage((96, 128), 1.0, frozen=("layer
 def test_a_trained_network_skips_the_smallest_pictures_and_the_first_rate() -> None:
     assert TINY.for_trained() == Recipe(stages=TINY.stages[1:], batch=4, peak_rate=TINY.peak_rate / 2)
     assert TINY.for_trained().for_trained() == TINY.for_trained()  # one size is left as it is
+
+
+def test_a_trained_network_sees_full_size_for_half_of_the_budget() -> None:
+    usual = recipe((192, 256)).for_trained()
+    assert [(stage.input_size, stage.until) for stage in usual.stages] == [((128, 192), 0.5), ((192, 256), 1.0)]
+    assert usual.schedule(0.5) == pytest.approx(0.35)
+    assert usual.schedule(0.49) > usual.schedule(0.5) > usual.schedule(0.6) > usual.schedule(1.0)
 
 
 @pytest.mark.parametrize("name", ["lpn-50", "mobileposenet-256x192"])

@@ -23,6 +23,7 @@ MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 REPORT_EVERY = 0.5
 EVALUATE_EVERY = 6.0
+FULL_SIZE = 0.5
 
 
 @dataclass(frozen=True)
@@ -58,13 +59,19 @@ class Recipe:
     schedule: Schedule = field(default_factory=Cosine)
 
     def for_trained(self) -> Recipe:
-        """For a network that is trained already: without the smallest pictures, and at half the rate.
+        """For a network that is trained already: without the smallest pictures, at half the rate, and earlier at full
+        size, from :data:`FULL_SIZE` of the budget on: it has seen the half size for long.
 
         A recipe with pictures of one size stays as it is.
         """
         if len(self.stages) == 1:
             return self
-        return replace(self, stages=self.stages[1:], peak_rate=self.peak_rate / 2)
+        stages, schedule = self.stages[1:], self.schedule
+        if len(stages) > 1:
+            stages = (*stages[:-2], replace(stages[-2], until=FULL_SIZE), stages[-1])
+            if isinstance(schedule, Cosine) and schedule.rise:
+                schedule = replace(schedule, rise=(FULL_SIZE, schedule.rise[1]))
+        return replace(self, stages=stages, schedule=schedule, peak_rate=self.peak_rate / 2)
 
 
 class Task(Protocol):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -80,7 +80,7 @@ class PoseSamples(ShuffledSamples[tuple[torch.Tensor, torch.Tensor, torch.Tensor
     Item: crop (3, H, W) uint8 BGR, heatmap coordinates (K, 2) float32, weights (K,) float32.
 
     Args:
-        repeats: how often a person is shown in an epoch, by the picture's source; once where it is not named.
+        repeats: how often a person is shown in an epoch; once when omitted.
     """
 
     def __init__(
@@ -91,11 +91,10 @@ class PoseSamples(ShuffledSamples[tuple[torch.Tensor, torch.Tensor, torch.Tensor
         augmentation: Augmentation,
         seed: int,
         labels: Labels | None = None,
-        repeats: Mapping[str, int] | None = None,
+        repeats: Callable[[Person], int] = lambda person: 1,
     ) -> None:
         annotations, people = read_people(annotation_file, labels=labels)
-        times = repeats or {}
-        self.people = [person for person in people for _ in range(times.get(person.source or "", 1))]
+        self.people = [person for person in people for _ in range(repeats(person))]
         super().__init__(len(self.people), seed)
         self.pack = PicturePack(annotations, pictures)
         self.input_size = input_size

@@ -9,12 +9,14 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from converters.training.augmentation import Augmentation
+from converters.training.augmentation import HEAD, Augmentation
 from converters.training.loop import Recipe, Stage
 from converters.training.losses import HeatmapLoss, gaussian_targets
-from converters.training.people import PoseSamples, read_labels
+from converters.training.people import Person, PoseSamples, read_labels
 from converters.training.schedule import Cosine
 from converters.training.validation import PoseValidation
+
+HIPS, KNEES = slice(11, 13), slice(13, 15)
 
 
 def recipe(input_size: tuple[int, int], stem: tuple[str, ...] = ()) -> Recipe:
@@ -43,9 +45,27 @@ FEW_EPOCHS = Augmentation(
 """For runs of some ten epochs, limited by what they see and not by overfitting; LPN's 150 use the full strength."""
 
 
-REPEATS = {"lsp": 6, "human_dataset_v2": 2, "capston2": 2, "clothing_co_parsing": 2, "free_exercise_db": 2}
+BODIES = {"lspet": 1, "lsp": 6}
 """LSP-extended is 44 % of the people: small, blurred, upside down more often than people elsewhere, and 5 % wrongly
 labelled. A run that is short of samples learns more from the others."""
+ELSEWHERE = 2
+PORTRAIT, HEADLESS, NO_LEGS = 10, 6, 4
+
+
+def repeats(person: Person) -> int:
+    """How often somebody is shown in an epoch.
+
+    Heads and shoulders, people whose head is hidden or beyond the picture's edge, and people without knees are few here
+    and most in everyday photographs: people sit at tables, or close to the camera.
+    """
+    if person.source in BODIES:
+        return BODIES[person.source]
+    labelled = person.weights > 0
+    if labelled[HEAD].sum() < 2:
+        return HEADLESS
+    if labelled[KNEES].any():
+        return ELSEWHERE
+    return NO_LEGS if labelled[HIPS].any() else PORTRAIT
 
 
 def target_sigma(height: int) -> float:
@@ -71,7 +91,7 @@ class PoseTask:
     def samples(self, stage: Stage, seed: int) -> PoseSamples:
         labels = read_labels(self.labels) if self.labels else None
         pictures, annotations = self.data / "images", self.data / "train.json"
-        return PoseSamples(annotations, pictures, stage.input_size, self.augmentation, seed, labels, REPEATS)
+        return PoseSamples(annotations, pictures, stage.input_size, self.augmentation, seed, labels, repeats)
 
     def loss(self, outputs: Tensor, pictures: Tensor, truth: tuple[Tensor, ...]) -> Tensor:
         return self.criterion(outputs, *self.targets(outputs, truth))
