@@ -19,18 +19,26 @@ from mobilepose_sdk.threads import CPUSettings, Threads, settings_for
 from mobilepose_sdk.topology import read_topology
 
 BUCKETS = (1, 2, 4, 8)
+_importing = threading.Lock()
 
 
 def import_openvino() -> ModuleType:
-    """OpenVINO without its telemetry: a missing telemetry package makes it use its own empty stand-in."""
-    hidden = "openvino_telemetry" not in sys.modules
-    if hidden:
-        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
-    try:
-        return import_module("openvino")
-    finally:
+    """OpenVINO without its telemetry: a missing telemetry package makes it use its own empty stand-in.
+
+    The first look at a tensor's memory sets up a table in OpenVINO's extension. Two threads that do this at once wait
+    for each other for ever, one with Python's global lock, the other with the table's; so it is done here, by one.
+    """
+    with _importing:
+        hidden = "openvino_telemetry" not in sys.modules
         if hidden:
-            del sys.modules["openvino_telemetry"]
+            sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+        try:
+            module = import_module("openvino")
+            _ = module.Tensor(np.zeros(1, np.uint8)).data
+            return module
+        finally:
+            if hidden:
+                del sys.modules["openvino_telemetry"]
 
 
 class OpenVINORuntime:
