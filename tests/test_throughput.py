@@ -178,7 +178,7 @@ def test_the_packaged_models_agree_with_themselves_in_both_modes():
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch, make):
-    """Nine pictures and one that is none; the program opens the fake estimator."""
+    """Nine pictures and one that is none, which are many here; the program opens the fake estimator."""
     opened = []
 
     def open_estimator(options):
@@ -186,6 +186,7 @@ def folder(tmp_path, monkeypatch, make):
         return make(**({"mode": options.mode} if options.mode else {}))[0]
 
     monkeypatch.setattr("mobilepose_sdk.cli.image.open_estimator", open_estimator)
+    monkeypatch.setattr("mobilepose_sdk.cli.image.MANY", 10)
     album = tmp_path / "album"
     album.mkdir()
     for number, picture in enumerate(pictures(9)):

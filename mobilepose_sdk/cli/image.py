@@ -24,6 +24,8 @@ from mobilepose_sdk.cli.common import (
 from mobilepose_sdk.errors import InvalidInputError, MobilePoseError, SourceReadError
 
 ANNOTATED = ".pose.jpg"
+MANY = 30
+"""From so many pictures on, throughput mode saves more time than it takes to get its networks ready."""
 
 
 def add_to(commands: Any) -> None:
@@ -62,7 +64,7 @@ def _annotate_all(paths: list[Path], options: argparse.Namespace) -> list[str]:
 
     failures, entries, images, rows = [], [], [], []
     targets = [options.output / name for name in _output_names(paths)]
-    options.mode = "throughput" if len(paths) > GROUP else None
+    options.mode = "throughput" if len(paths) >= MANY else None
     try:
         with open_estimator(options) as estimator, Progress("pictures") as progress:
             outcomes = in_groups(
