@@ -24,6 +24,7 @@ STD = (0.229, 0.224, 0.225)
 REPORT_EVERY = 0.5
 EVALUATE_EVERY = 6.0
 FULL_SIZE = 0.5
+"""Share of a trained network's budget after which pictures have their full size."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,8 @@ class Recipe:
     schedule: Schedule = field(default_factory=Cosine)
 
     def for_trained(self) -> Recipe:
-        """For a network that is trained already: without the smallest pictures, at half the rate, and earlier at full
-        size, from :data:`FULL_SIZE` of the budget on: it has seen the half size for long.
+        """For a network that is trained already: without the smallest pictures, at half the rate, and from
+        :data:`FULL_SIZE` of the budget on at full size: what half the pixels teach it has mostly learnt.
 
         A recipe with pictures of one size stays as it is.
         """

@@ -45,11 +45,12 @@ FEW_EPOCHS = Augmentation(
 """For runs of some ten epochs, limited by what they see and not by overfitting; LPN's 150 use the full strength."""
 
 
-BODIES = {"lspet": 1, "lsp": 6}
-"""LSP-extended is 44 % of the people: small, blurred, upside down more often than people elsewhere, and 5 % wrongly
-labelled. A run that is short of samples learns more from the others."""
-ELSEWHERE = 2
-PORTRAIT, HEADLESS, NO_LEGS = 10, 6, 4
+SPORT = {"lspet": 1, "lsp": 6}
+"""How often people of the sport pictures, nearly all whole, are shown in an epoch. LSP-extended is 44 % of the people:
+small, blurred, upside down more often than people elsewhere, and 5 % wrongly labelled. A run that is short of samples
+learns more from the others."""
+WHOLE, NO_LEGS, HEADLESS, PORTRAIT = 2, 4, 6, 10
+"""How often people elsewhere are, by what is labelled of them."""
 
 
 def repeats(person: Person) -> int:
@@ -58,13 +59,13 @@ def repeats(person: Person) -> int:
     Heads and shoulders, people whose head is hidden or beyond the picture's edge, and people without knees are few here
     and most in everyday photographs: people sit at tables, or close to the camera.
     """
-    if person.source in BODIES:
-        return BODIES[person.source]
+    if person.source in SPORT:
+        return SPORT[person.source]
     labelled = person.weights > 0
     if labelled[HEAD].sum() < 2:
         return HEADLESS
     if labelled[KNEES].any():
-        return ELSEWHERE
+        return WHOLE
     return NO_LEGS if labelled[HIPS].any() else PORTRAIT
 
 
