@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import islice
 from typing import TypeVar
+
+import cv2
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -38,12 +42,39 @@ def in_groups(
         return
     waiting: deque[Future[list[Result]]] = deque()
     pool = ThreadPoolExecutor(workers, thread_name_prefix="mobilepose")
+    with _opencv_on_one_thread():
+        try:
+            while True:
+                while len(waiting) < 2 * workers and (group := list(islice(source, size))):
+                    waiting.append(pool.submit(work, group))
+                if not waiting:
+                    return
+                yield from waiting.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+_guard = threading.Lock()
+_users = 0
+_usual = 1
+
+
+@contextmanager
+def _opencv_on_one_thread() -> Iterator[None]:
+    """OpenCV's operations on one thread each, for the whole process, while anybody is in here.
+
+    Several pictures are worked on at once, so that a second thread for one of them is taken from another's network.
+    """
+    global _users, _usual
+    with _guard:
+        if _users == 0:
+            _usual = cv2.getNumThreads()
+            cv2.setNumThreads(1)
+        _users += 1
     try:
-        while True:
-            while len(waiting) < 2 * workers and (group := list(islice(source, size))):
-                waiting.append(pool.submit(work, group))
-            if not waiting:
-                return
-            yield from waiting.popleft().result()
+        yield
     finally:
-        pool.shutdown(cancel_futures=True)
+        with _guard:
+            _users -= 1
+            if _users == 0:
+                cv2.setNumThreads(_usual)

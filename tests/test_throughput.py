@@ -46,6 +46,25 @@ def test_one_worker_is_the_callers_own_thread():
     assert threads == [threading.current_thread()] * 2
 
 
+def test_opencv_keeps_to_one_thread_while_groups_are_worked_on():
+    usual = cv2.getNumThreads()
+    cv2.setNumThreads(3)
+    try:
+        first, second = (in_groups(lambda group: group, range(9), workers=2, size=1) for _ in range(2))
+        next(first), next(second)
+        assert cv2.getNumThreads() == 1
+        first.close()
+        assert cv2.getNumThreads() == 1  # the second is not done yet
+        list(second)
+        assert cv2.getNumThreads() == 3
+        list(in_groups(lambda group: group, range(9), workers=1))
+        with pytest.raises(ZeroDivisionError):
+            list(in_groups(lambda group: [1 / 0], range(9), workers=2))
+        assert cv2.getNumThreads() == 3
+    finally:
+        cv2.setNumThreads(usual)
+
+
 @pytest.mark.parametrize("workers", [1, 3])
 def test_items_are_taken_only_as_there_is_room(workers):
     taken = []
