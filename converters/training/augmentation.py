@@ -14,6 +14,7 @@ HEAD = slice(0, 5)
 HEAD_AND_SHOULDERS = slice(0, 7)
 UPPER_BODY = slice(0, 11)
 LOWER_BODY = slice(11, 17)
+HIPS, KNEES = slice(11, 13), slice(13, 15)
 PARTS = ((HEAD, 0.15), (HEAD_AND_SHOULDERS, 0.25), (UPPER_BODY, 0.35), (LOWER_BODY, 0.25))
 """What is shown of a body when not all of it is, and how often: the papers' two halves, and portraits, which a network
 that knows whole bodies alone gets wrong: it expects small faces."""

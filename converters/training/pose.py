@@ -9,14 +9,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from converters.training.augmentation import HEAD, Augmentation
+from converters.training.augmentation import HEAD, HIPS, KNEES, Augmentation
 from converters.training.loop import Recipe, Stage
 from converters.training.losses import HeatmapLoss, gaussian_targets
 from converters.training.people import Person, PoseSamples, read_labels
 from converters.training.schedule import Cosine
 from converters.training.validation import PoseValidation
-
-HIPS, KNEES = slice(11, 13), slice(13, 15)
 
 
 def recipe(input_size: tuple[int, int], stem: tuple[str, ...] = ()) -> Recipe:

@@ -128,7 +128,7 @@ class TopDown:
         if self.detector is None:
             return [([[0, 0, image.shape[1], image.shape[0]]], None) for image in images]
         if isinstance(self.detector, PersonDetector):
-            return list(self.detector.batch(images))
+            return self.detector.batch(images)
         answers = [self.detector(image) for image in images]
         return [answer if isinstance(answer, tuple) and len(answer) == 2 else (answer, None) for answer in answers]
 
