@@ -1,4 +1,4 @@
-"""Does a teacher help? One student from random weights, on labels alone and with MAPD (ELPN §4), for as long.
+"""Does a teacher help? One student, on labels alone and with MAPD (ELPN §4), for as long.
 
     python benchmarks/distillation.py --data DATA --teacher lpn-50 [--student mobileposenet-256x192] [--minutes 30]
 
@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from converters.catalogue import DESIGNS, Design
-from converters.training.command import trained
-from converters.training.loop import Training
-from converters.training.recipes import METHODS
+from converters.catalogue import DESIGNS
+from converters.training.command import Start
 from converters.training.schedule import Budget
 
 
@@ -28,25 +28,34 @@ def main() -> None:
     parser.add_argument("--teacher", required=True, help="a trained network's name, or the path of movenet-thunder.bin")
     parser.add_argument("--student", default="mobileposenet-256x192", help="default: mobileposenet-256x192")
     parser.add_argument("--minutes", type=float, default=30, help="of each run (default: 30)")
+    parser.add_argument("--continue", dest="go_on", action="store_true", help="start from the packaged weights")
+    parser.add_argument("--shares", type=float, nargs=2, metavar=("ALPHA", "BETA"), help="default: the paper's")
+    parser.add_argument("--labels", type=Path, metavar="FILE", help="cleaned labels")
+    parser.add_argument("--threads", type=int, help="CPU threads; all when omitted")
+    parser.add_argument(
+        "--runs", type=Path, help="keep both runs here, and resume them; a temporary folder when omitted"
+    )
     options = parser.parse_args()
-    teacher = Path(options.teacher).stem
-    print(f"{options.student}, random weights, {options.minutes:g} minutes each, teacher {teacher}\n")
-    print("| trained with | samples | PCK@0.2 | AP |\n|---|---|---|---|")
-    for name in (None, options.teacher):
-        found = learn(DESIGNS[options.student], options.data, options.minutes, name)
-        method = "labels alone" if name is None else f"MAPD, {teacher}"
-        print(f"| {method} | {found['samples']:,} | {found['pck']:.3f} | {found['ap']:.3f} |", flush=True)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    alone = Start(DESIGNS[options.student], options.data, options.go_on, labels=options.labels)
+    shares = tuple(options.shares) if options.shares else None
+    taught = replace(alone, method="mapd", teacher=options.teacher, shares=shares)
+    teacher, weights = Path(options.teacher).stem, "packaged" if options.go_on else "random"
+    print(f"{options.student}, {weights} weights, {options.minutes:g} minutes each, teacher {teacher}\n")
+    print("| trained with | samples | PCK@0.2 | AP |\n|---|---|---|---|", flush=True)
+    with tempfile.TemporaryDirectory() as temporary:
+        for start, method in ((alone, "labels alone"), (taught, f"MAPD, {teacher}")):
+            run = (options.runs or Path(temporary)) / (start.method or "labels")
+            found = learn(start, Budget(minutes=options.minutes), run)
+            print(f"| {method} | {found['samples']:,} | {found['pck']:.3f} | {found['ap']:.3f} |", flush=True)
 
 
-def learn(design: Design, data: Path, minutes: float, teacher: str | None) -> dict[str, float]:
+def learn(start: Start, budget: Budget, run: Path) -> dict[str, float]:
     """The last line of a run's log."""
-    task, recipe = design.task(data), design.recipe
-    if teacher is not None:
-        task, recipe = METHODS["mapd"](task, recipe, trained(teacher))
-    torch.manual_seed(recipe.seed)
-    with tempfile.TemporaryDirectory() as run:
-        Training(design.network(), task, recipe, Budget(minutes=minutes), Path(run)).fit()
-        last: dict[str, float] = json.loads((Path(run) / "log.jsonl").read_text(encoding="utf-8").splitlines()[-1])
+    start.training(budget, run).fit()
+    last: dict[str, float] = json.loads((run / "log.jsonl").read_text(encoding="utf-8").splitlines()[-1])
     return last
 
 

@@ -45,6 +45,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="MODEL",
         help="what mapd learns from: a trained network's name, or the path of movenet-thunder.bin",
     )
+    train.add_argument(
+        "--shares",
+        type=float,
+        nargs=2,
+        metavar=("ALPHA", "BETA"),
+        help="of mapd's squared error and KL divergence to the teacher (default: the paper's 0.15 and 0.075)",
+    )
     train.add_argument("--labels", type=Path, metavar="FILE", help="cleaned labels from `clean`")
     train.add_argument("--seed", type=int, default=0, help="of weights, order and augmentation (default: 0)")
     train.add_argument("--threads", type=int, help="CPU threads; all when omitted")
@@ -134,24 +141,24 @@ def _add_runtimes(command: argparse.ArgumentParser) -> None:
 def _train(options: argparse.Namespace) -> None:
     import torch
 
-    from converters.training.command import train
+    from converters.training.command import Start, train
     from converters.training.schedule import Budget
 
     if options.minutes == options.samples == float("inf"):
         raise SystemExit("give --minutes, --samples or both: the learning-rate schedule needs to know where it ends")
     if options.threads:
         torch.set_num_threads(options.threads)
-    path = train(
+    start = Start(
         _design(options.model),
         options.data,
-        Budget(samples=options.samples, minutes=options.minutes),
-        options.run,
         go_on=options.go_on,
         method=options.recipe,
         teacher=options.teacher,
+        shares=tuple(options.shares) if options.shares else None,
         labels=options.labels,
         seed=options.seed,
     )
+    path = train(start, Budget(samples=options.samples, minutes=options.minutes), options.run)
     print(path)
 
 

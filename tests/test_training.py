@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from converters.catalogue import DESIGNS
 from converters.training import command, pictures
+from converters.training.command import samples_seen
 from converters.training.loop import Recipe, Stage, Training
 from converters.training.losses import HeatmapLoss, gaussian_targets
 from converters.training.people import read_labels, read_people
@@ -113,16 +114,20 @@ class TinyNetwork(nn.Module):
 TINY = Recipe(stages=(Stage((48, 64), 0.5), Stage((96, 128), 1.0, frozen=("layers.0",))), batch=4)
 
 
-def test_a_trained_network_skips_the_smallest_pictures_and_the_first_rate() -> None:
+def test_a_trained_network_sees_full_size_alone_at_half_the_rate() -> None:
     assert TINY.for_trained() == Recipe(stages=TINY.stages[1:], batch=4, peak_rate=TINY.peak_rate / 2)
     assert TINY.for_trained().for_trained() == TINY.for_trained()  # one size is left as it is
+    schedule = recipe((192, 256)).for_trained().schedule
+    rates = [schedule(spent / 100) for spent in range(2, 101)]
+    assert rates == sorted(rates, reverse=True)  # the usual one rises again at the change to full size
 
 
-def test_a_trained_network_sees_full_size_for_half_of_the_budget() -> None:
-    usual = recipe((192, 256)).for_trained()
-    assert [(stage.input_size, stage.until) for stage in usual.stages] == [((128, 192), 0.5), ((192, 256), 1.0)]
-    assert usual.schedule(0.5) == pytest.approx(0.35)
-    assert usual.schedule(0.49) > usual.schedule(0.5) > usual.schedule(0.6) > usual.schedule(1.0)
+def test_augmentation_grows_with_what_a_network_has_seen() -> None:
+    task = PoseTask(Path("data"))
+    facts = {"samples": 600_000, "before": {"samples": 400_000, "before": None}}
+    assert samples_seen(facts) == 1_000_000
+    assert task.for_trained(samples_seen(facts["before"])) == task
+    assert task.for_trained(samples_seen(facts)).augmentation.scale > task.augmentation.scale
 
 
 @pytest.mark.parametrize("name", ["lpn-50", "mobileposenet-256x192"])

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -16,11 +17,12 @@ from converters.catalogue import DESIGNS, Design
 from converters.networks.movenet import load_movenet
 from converters.packaging import PREBUILT, load_weights, save_weights, training_facts
 from converters.training.cleaning import cleaned_weights, filled_labels, look_twice
-from converters.training.loop import Normalised, Training
+from converters.training.loop import Normalised, Recipe, Task, Training
 from converters.training.people import STRIDE, read_people
 from converters.training.pictures import PicturePack
 from converters.training.pose import PoseTask
 from converters.training.recipes import METHODS
+from converters.training.recipes.mapd import DistilledPoseTask
 from converters.training.schedule import Budget
 from mobilepose_sdk.errors import InvalidInputError
 
@@ -28,57 +30,104 @@ MOVENET_INPUT = (128, 192)
 """MoveNet reads crops of any size; this is enough for it to be sure, in half the time of the other networks'."""
 
 
-def train(
-    design: Design,
-    data: Path,
-    budget: Budget,
-    run: Path | None = None,
-    *,
-    go_on: bool = False,
-    method: str | None = None,
-    teacher: str | None = None,
-    labels: Path | None = None,
-    seed: int = 0,
-) -> Path:
+@dataclass(frozen=True)
+class Start:
+    """What a run starts from, and how its network learns.
+
+    Attributes:
+        design: the network.
+        data: folder with ``train.json``, ``dev.json`` and ``images/``.
+        go_on: start from the packaged weights instead of random ones.
+        method: one of :data:`converters.training.recipes.METHODS`; the design's usual recipe when None.
+        teacher: what ``mapd`` learns from: the name of a trained network, or the path of MoveNet Thunder's weights.
+        shares: α and β of the teacher's two terms; the paper's when None.
+        labels: cleaned labels.
+        seed: of the weights, the samples' order and their augmentation.
+    """
+
+    design: Design
+    data: Path
+    go_on: bool = False
+    method: str | None = None
+    teacher: str | None = None
+    shares: tuple[float, float] | None = None
+    labels: Path | None = None
+    seed: int = 0
+
+    @property
+    def folder(self) -> Path:
+        return PREBUILT / self.design.name
+
+    @cached_property
+    def before(self) -> dict[str, Any] | None:
+        """Training facts of the weights it starts from."""
+        text = (self.folder / "training.json").read_text(encoding="utf-8") if self.go_on else "null"
+        return cast("dict[str, Any] | None", json.loads(text))
+
+    def options(self) -> list[str]:
+        """Of the command, for the record."""
+        options = ["--recipe", self.method] if self.method else []
+        options += ["--teacher", Path(self.teacher).name] if self.teacher else []
+        options += ["--shares", *(f"{share:g}" for share in self.shares)] if self.shares else []
+        return options + (["--labels", self.labels.name] if self.labels else [])
+
+    def training(self, budget: Budget, run: Path) -> Training:
+        """The run, or what is left of it.
+
+        Raises:
+            InvalidInputError: the method does not fit the network, or lacks its teacher; or labels or shares do not
+                fit the method.
+        """
+        task, recipe = self._method()
+        torch.manual_seed(recipe.seed)
+        network = load_weights(self.design, self.folder) if self.go_on else self.design.network()
+        return Training(network, task, recipe, budget, run)
+
+    def _method(self) -> tuple[Task, Recipe]:
+        task, recipe = self.design.task(self.data), replace(self.design.recipe, seed=self.seed)
+        if self.go_on:
+            recipe = recipe.for_trained()
+            if isinstance(task, PoseTask):
+                task = task.for_trained(samples_seen(self.before))
+        if self.labels is not None:
+            if not isinstance(task, PoseTask):
+                raise InvalidInputError("cleaned labels are for top-down networks")
+            task = replace(task, labels=self.labels)
+        if self.method is not None:
+            task, recipe = METHODS[self.method](task, recipe, trained(self.teacher) if self.teacher else None)
+        if self.shares is not None:
+            if not isinstance(task, DistilledPoseTask):
+                raise InvalidInputError("shares are those of a teacher's terms: --recipe mapd has them")
+            task = task.with_shares(*self.shares)
+        return task, recipe
+
+
+def train(start: Start, budget: Budget, run: Path | None = None) -> Path:
     """Train a network, or resume its run, and write the best weights to ``prebuilt/<model>``.
 
     Args:
-        design: the network.
-        data: folder with ``train.json``, ``dev.json`` and ``images/``.
+        start: the network, and how it learns.
         budget: when to stop.
         run: folder of the run; ``runs/<model>`` when omitted.
-        go_on: start from the packaged weights.
-        method: one of :data:`converters.training.recipes.METHODS`; the design's usual recipe when omitted.
-        teacher: what ``mapd`` learns from: the name of a trained network, or the path of MoveNet Thunder's weights.
-        labels: cleaned labels.
-        seed: of the weights, the samples' order and their augmentation.
 
     Returns:
         the path of the weights.
 
     Raises:
-        InvalidInputError: the method does not fit the network, or lacks its teacher.
+        InvalidInputError: as :meth:`Start.training` says.
     """
-    run = run or Path("runs") / (design.name if method is None else f"{design.name}-{method}")
-    folder = PREBUILT / design.name
-    task, recipe = design.task(data), replace(design.recipe, seed=seed)
-    if go_on:
-        recipe = recipe.for_trained()
-    if labels is not None:
-        if not isinstance(task, PoseTask):
-            raise InvalidInputError("cleaned labels are for top-down networks")
-        task = replace(task, labels=labels)
-    if method is not None:
-        task, recipe = METHODS[method](task, recipe, trained(teacher) if teacher else None)
-    torch.manual_seed(recipe.seed)
-    network = load_weights(design, folder) if go_on else design.network()
-    before = json.loads((folder / "training.json").read_text(encoding="utf-8")) if go_on else None
-    best = Training(network, task, recipe, budget, run).fit()
+    design = start.design
+    run = run or Path("runs") / (design.name if start.method is None else f"{design.name}-{start.method}")
+    training = start.training(budget, run)
+    best, network = training.fit(), training.network
     network.load_state_dict(torch.load(best, map_location="cpu", weights_only=True))
-    options = [f"--recipe {method}"] if method else []
-    options += [f"--teacher {Path(teacher).name}"] if teacher else []
-    options += [f"--labels {labels.name}"] if labels else []
-    return save_weights(network, folder, training_facts(design, run, data, before, options, seed))
+    facts = training_facts(design, run, start.data, start.before, start.options(), start.seed)
+    return save_weights(network, start.folder, facts)
+
+
+def samples_seen(facts: dict[str, Any] | None) -> int:
+    """By a network with these training facts, in all of its runs."""
+    return 0 if facts is None else int(facts["samples"]) + samples_seen(facts.get("before"))
 
 
 def trained(name: str) -> nn.Module:

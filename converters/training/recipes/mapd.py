@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 
 import torch
 from torch import Tensor, nn
@@ -66,6 +66,16 @@ class DistilledPoseTask(PoseTask):
 
     teacher: nn.Module = field(default_factory=nn.Identity)
     distillation: MAPDLoss = field(default_factory=MAPDLoss)
+
+    def with_shares(self, alpha: float, beta: float) -> DistilledPoseTask:
+        """The teacher's two terms weighted otherwise; the labels' share is what they leave.
+
+        Raises:
+            InvalidInputError: a share is negative, or they leave less than nothing.
+        """
+        if not (alpha >= 0 and beta >= 0 and alpha + beta <= 1):
+            raise InvalidInputError(f"shares are at least 0, and at most 1 together, not {alpha:g} and {beta:g}")
+        return replace(self, distillation=replace(self.distillation, alpha=alpha, beta=beta))
 
     def loss(self, outputs: Tensor, pictures: Tensor, truth: tuple[Tensor, ...]) -> Tensor:
         teacher = self.teacher.to(outputs.device)
