@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -11,11 +12,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from converters.catalogue import DESIGNS
 from converters.networks.efficienthrnet import EfficientHRNet
 from converters.training import pictures as pictures_module
 from converters.training.augmentation import half_body_box
 from converters.training.cleaning import Doubt, Guess, cleaned_weights, filled_labels
-from converters.training.command import trained
+from converters.training.command import Start, trained
 from converters.training.crowds import read_crowds
 from converters.training.loop import Stage
 from converters.training.losses import HeatmapLoss, gaussian_targets
@@ -23,7 +25,7 @@ from converters.training.pose import PoseTask, recipe
 from converters.training.recipes import METHODS
 from converters.training.recipes.bottom_up import BottomUpTask, grouping_error, heatmap_error, visible
 from converters.training.recipes.mapd import DistilledPoseTask, MAPDLoss
-from converters.training.schedule import Iterative
+from converters.training.schedule import Budget, Iterative
 from mobilepose_sdk.errors import InvalidInputError
 
 USUAL = recipe((192, 256))
@@ -122,6 +124,29 @@ def test_a_teacher_is_a_trained_top_down_network() -> None:
 def test_mapd_needs_a_teacher() -> None:
     with pytest.raises(ValueError, match="--teacher"):
         METHODS["mapd"](PoseTask(None), USUAL, None)  # type: ignore[arg-type]
+
+
+def test_shares_weigh_the_teachers_terms() -> None:
+    task, _ = METHODS["mapd"](PoseTask(None), USUAL, Tiny())  # type: ignore[arg-type]
+    assert isinstance(task, DistilledPoseTask)
+    assert (task.distillation.alpha, task.distillation.beta) == (0.15, 0.075)  # the paper's
+    other = task.with_shares(0.3, 0.7).distillation
+    assert (other.alpha, other.beta, other.label) == (0.3, 0.7, task.distillation.label)
+
+
+@pytest.mark.parametrize("shares", [(-0.1, 0.2), (0.8, 0.3), (math.nan, 0.1)])
+def test_shares_leave_something_or_nothing_to_the_labels(shares: tuple[float, float]) -> None:
+    task, _ = METHODS["mapd"](PoseTask(None), USUAL, Tiny())  # type: ignore[arg-type]
+    assert isinstance(task, DistilledPoseTask)
+    with pytest.raises(InvalidInputError, match="at most 1 together"):
+        task.with_shares(*shares)
+
+
+def test_shares_are_for_mapd(tmp_path: Path) -> None:
+    start = Start(DESIGNS["lpn-50"], tmp_path, shares=(0.3, 0.3))
+    with pytest.raises(InvalidInputError, match="--recipe mapd"):
+        start.training(Budget(samples=1), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 class Tiny(nn.Module):
