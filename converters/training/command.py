@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -60,9 +60,11 @@ class Start:
 
     @cached_property
     def before(self) -> dict[str, Any] | None:
-        """Training facts of the weights it starts from."""
-        text = (self.folder / "training.json").read_text(encoding="utf-8") if self.go_on else "null"
-        return cast("dict[str, Any] | None", json.loads(text))
+        """Training facts of the weights it starts from; None for random ones."""
+        if not self.go_on:
+            return None
+        facts: dict[str, Any] = json.loads((self.folder / "training.json").read_text(encoding="utf-8"))
+        return facts
 
     def options(self) -> list[str]:
         """Of the command, for the record."""
