@@ -21,6 +21,9 @@ LONGEST_SIDE = 32766
 """OpenCV 4's warpAffine reads no picture with a longer side."""
 PADDING = 1.25
 """How much a person's box is grown before it is cropped (LPN §4.1, as SimpleBaseline)."""
+SAMPLED = 0.75
+"""From this scale on a whole picture is sampled and not averaged: no pixel is left out, the detector finds the same
+people, and it is several times as quick."""
 
 
 def crop_regions(
@@ -182,10 +185,11 @@ def letterbox(image: Array, input_size: tuple[int, int]) -> tuple[NDArray[np.uin
     factor = min(input_size[0] / width, input_size[1] / height)
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
     canvas = np.zeros((input_size[1], input_size[0], 3), dtype=np.uint8)
-    # Averaging keeps small people whole where a picture shrinks; sampling would drop most of their pixels.
+    # Averaging keeps small people whole where a picture shrinks; sampling would drop many of their pixels.
     # Halved as long as no pixel is left over, which is quicker.
     image, _ = _halved(image, math.gcd(_power_of_two(1 / factor), width, height))
-    interpolation = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
+    scale = min(size[0] / image.shape[1], size[1] / image.shape[0])
+    interpolation = cv2.INTER_LINEAR if scale >= SAMPLED else cv2.INTER_AREA
     canvas[: size[1], : size[0]] = cv2.resize(image, size, interpolation=interpolation)
     return canvas, np.array([size[0] / width, size[1] / height], dtype=np.float32)
 

@@ -170,6 +170,14 @@ def test_a_letterbox_averages_where_it_shrinks():
     np.testing.assert_allclose(letterbox(picture, (100, 100))[0].astype(int), 64, atol=1)
 
 
+@pytest.mark.parametrize("side", [75, 80, 99])
+def test_a_letterbox_that_shrinks_little_leaves_no_row_out(side):
+    for row in range(100):
+        picture = np.zeros((100, 100, 3), np.uint8)
+        picture[row] = 255
+        assert letterbox(picture, (side, side))[0].max() >= 80
+
+
 def test_channels_are_given_as_a_model_reads_them():
     picture = gradient(4, 5)
     assert as_channels(picture, "bgr") is picture
