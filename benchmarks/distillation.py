@@ -1,6 +1,7 @@
-"""Does a teacher help? One student, on labels alone and with MAPD (ELPN §4), for as long.
+r"""Does a teacher help? One student, on labels alone and with MAPD (ELPN §4), for as long.
 
-    python benchmarks/distillation.py --data DATA --teacher lpn-50 [--student mobileposenet-256x192] [--minutes 30]
+    python benchmarks/distillation.py --data DATA --teacher lpn-50 [--student mobileposenet-256x192] [--minutes 30] \
+        [--continue] [--shares ALPHA BETA] [--labels FILE] [--threads N] [--runs FOLDER]
 
 Both runs have the same seed, samples, schedule and wall-clock budget, in which the teacher's work counts; figures are
 those of dev.json at the end. Nothing in ``prebuilt/`` is touched.
