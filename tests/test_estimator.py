@@ -381,6 +381,7 @@ def test_the_cards_blur_is_used_unless_another_is_asked_for(networks, tmp_path):
 
     assert_same(poses(blurring), poses(plain, blur=2.0))
     assert_same(poses(blurring, blur=0), poses(plain))
+    assert_same(poses(blurring, blur=1.0), poses(plain, blur=1.0))
     assert_same(poses(blurring, blur=4.0), poses(plain, blur=4.0))
     results = [poses(plain).keypoints, poses(blurring).keypoints, poses(blurring, blur=4.0).keypoints]
     assert all(np.abs(one - other).max() > 1e-3 for one, other in combinations(results, 2))

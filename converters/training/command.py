@@ -88,9 +88,9 @@ class Start:
     def _method(self) -> tuple[Task, Recipe]:
         task, recipe = self.design.task(self.data), replace(self.design.recipe, seed=self.seed)
         if self.go_on:
+            seen = samples_seen(self.before)  # of every kind of network: facts that are missing are missed now
             recipe = recipe.for_trained()
-            if isinstance(task, PoseTask):
-                task = task.for_trained(samples_seen(self.before))
+            task = task.for_trained(seen) if isinstance(task, PoseTask) else task
         if self.labels is not None:
             if not isinstance(task, PoseTask):
                 raise InvalidInputError("cleaned labels are for top-down networks")

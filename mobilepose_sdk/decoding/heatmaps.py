@@ -75,8 +75,7 @@ def _soft_argmax(
     maps, peaks = heatmaps.reshape(n * k, height * width), top.ravel()
     # Of three thousand pixels a few dozen count, and each array of all of them that is not made is time saved.
     places = np.flatnonzero(maps >= least)
-    owner, pixel = np.divmod(places, height * width)
-    row, column = np.divmod(pixel, width)
+    owner, row, column = np.unravel_index(places, (n * k, height, width))
     weights = np.exp((maps.ravel()[places].astype(np.float64) - peaks[owner]) * sharpness.ravel()[owner])
     total, x, y = (np.bincount(owner, values, n * k) for values in (weights, weights * column, weights * row))
     xy = (np.stack([x, y], axis=1) / total[:, None]).astype(np.float32).reshape(n, k, 2)
