@@ -2,7 +2,7 @@
 
     python benchmarks/training.py [lpn-50 mobileposenet-256x192 ...] [--threads 1] [--repeats 5]
 
-Random pictures at half of the full size, steps of both networks in turn, data loading left out.
+Random pictures at the size before the full one, steps of both networks in turn, data loading left out.
 """
 
 from __future__ import annotations
@@ -19,23 +19,26 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))  # converters run from a checkout only
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from converters.__main__ import ALLOCATOR
-from converters.catalogue import DESIGNS
-from converters.training.loop import Normalised
-from converters.training.losses import HeatmapLoss, gaussian_targets
+from converters.catalogue import DESIGNS, Design
+from converters.training.loop import Normalised, as_float
 from converters.training.native.layers import use_native_layers
 from converters.training.optimizer import MuonAdamW
 from converters.training.people import STRIDE
-from converters.training.pose import target_sigma
 
-BATCH, WARM_UP = 32, 2
+MODELS = ["lpn-50", "mobileposenet-256x192", "efficienthrnet-h-4"]
+WARM_UP = 2
+PEOPLE = 3
+"""In a picture of a bottom-up network."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("models", nargs="*", default=["lpn-50", "mobileposenet-256x192"], help="top-down networks")
+    parser.add_argument(
+        "models", nargs="*", default=["lpn-50", "mobileposenet-256x192", "efficienthrnet-h-4"], help="networks of poses"
+    )
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
     parser.add_argument("--repeats", type=int, default=5, help="steps that count (default: 5)")
     options = parser.parse_args()
@@ -48,7 +51,7 @@ def main() -> None:
         usual = design.network().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         native = copy.deepcopy(usual)
         use_native_layers(native)
-        steps = [training_step(network, (width, height)) for network in (usual, native)]
+        steps = [training_step(design, network) for network in (usual, native)]
         times: list[list[float]] = [[], []]
         for turn in range(WARM_UP + options.repeats):
             for step, taken in zip(steps, times):
@@ -56,26 +59,28 @@ def main() -> None:
                 step()
                 if turn >= WARM_UP:
                     taken.append(time.perf_counter() - start)
-        before, after = (BATCH / statistics.median(taken) for taken in times)
+        before, after = (design.recipe.batch / statistics.median(taken) for taken in times)
         rates = f"{before:.1f} pictures a second with PyTorch's layers, {after:.1f} with those in C++"
         print(f"{name}, {width}×{height}, {options.threads} threads: {rates}: {after / before:.2f}×", flush=True)
 
 
-def training_step(network: nn.Module, input_size: tuple[int, int]) -> Callable[[], None]:
+def training_step(design: Design, network: nn.Module) -> Callable[[], None]:
     """One step on random pictures and keypoints, as :class:`converters.training.loop.Training` does it."""
-    width, height = input_size
-    model, optimizer, criterion = Normalised(network).train(), MuonAdamW(network, 1e-3, 1e-4), HeatmapLoss()
-    pictures = torch.randint(0, 256, (BATCH, 3, height, width), dtype=torch.uint8)
+    (width, height), count = design.recipe.stages[-2].input_size, design.recipe.batch
+    task, model, optimizer = design.task(Path()), Normalised(network).train(), MuonAdamW(network, 1e-3, 1e-4)
+    pictures = torch.randint(0, 256, (count, 3, height, width), dtype=torch.uint8)
     pictures = pictures.contiguous(memory_format=torch.channels_last)
-    size = width // STRIDE, height // STRIDE
-    targets = gaussian_targets(torch.rand(BATCH, 17, 2) * torch.tensor(size), size, target_sigma(size[1]))
-    weights = torch.ones(BATCH, 17)
+    people = (count, PEOPLE, 17) if design.approach == "bottom-up" else (count, 17)
+    xy = torch.rand(*people, 2) * torch.tensor([width, height])
+    truth: tuple[Tensor, ...] = (xy / STRIDE, torch.ones(people))
+    if design.approach == "bottom-up":
+        truth = (xy, torch.ones(people), torch.full((count, 1, 4), torch.nan))
 
     def step() -> None:
         with torch.autocast("cpu", torch.bfloat16):
-            heatmaps = model(pictures)
+            outputs = model(pictures)
         network.zero_grad()
-        criterion(heatmaps.float(), targets, weights).backward()  # type: ignore[no-untyped-call]
+        task.loss(as_float(outputs), pictures, truth).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
 
     return step

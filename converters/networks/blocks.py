@@ -37,10 +37,26 @@ def init_heatmap_network(network: nn.Module, head: nn.Conv2d) -> None:
 
 
 class DepthwiseConv(nn.Conv2d):
-    """Depthwise convolution, "same" padding for odd kernels."""
+    """Depthwise convolution, "same" padding for odd kernels.
 
-    def __init__(self, channels: int, kernel: int, stride: int = 1) -> None:
+    Args:
+        channels: in and out.
+        kernel: its side, odd.
+        stride: 1 or 2.
+        ahead: pixels less of padding before and more behind; TensorFlow's "same" has 1 with a stride of 2.
+    """
+
+    def __init__(self, channels: int, kernel: int, stride: int = 1, ahead: int = 0) -> None:
         super().__init__(channels, channels, kernel, stride, kernel // 2, groups=channels, bias=False)
+        self.ahead = ahead
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.ahead:
+            return super().forward(x)
+        behind = self.kernel_size[0] // 2
+        before = behind - self.ahead
+        padded = F.pad(x, (before, behind, before, behind))
+        return F.conv2d(padded, self.weight, stride=self.stride, groups=self.groups)
 
 
 class GlobalContext(nn.Module):

@@ -15,7 +15,7 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from converters.networks.blocks import high_resolution_stage, init_like_resnet
+from converters.networks.blocks import DepthwiseConv, high_resolution_stage, init_like_resnet
 
 
 class Scale(NamedTuple):
@@ -74,18 +74,13 @@ def round_channels(channels: float) -> int:
 
 
 class ConvNormSwish(nn.Sequential):
-    """Convolution, BatchNorm, swish; a strided convolution pads one more pixel right and below, as TensorFlow does."""
+    """Convolution, BatchNorm, swish; a strided convolution pads one more pixel right and below, as TensorFlow does.
 
-    def __init__(self, channels_in: int, channels: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
-        before, after = (kernel - stride) // 2, (kernel - stride + 1) // 2
-        super().__init__(
-            nn.Identity() if before == after else nn.ZeroPad2d((before, after, before, after)),
-            nn.Conv2d(
-                channels_in, channels, kernel, stride, before if before == after else 0, groups=groups, bias=False
-            ),
-            nn.BatchNorm2d(channels),
-            nn.SiLU(inplace=True),
-        )
+    The release has the padding as a layer of its own, whose place is kept for the names.
+    """
+
+    def __init__(self, conv: nn.Conv2d, pad: nn.Module | None = None) -> None:
+        super().__init__(pad or nn.Identity(), conv, nn.BatchNorm2d(conv.out_channels), nn.SiLU(inplace=True))
 
 
 class SwishSqueezeExcite(nn.Module):
@@ -116,10 +111,10 @@ class MBConv(nn.Module):
     def __init__(self, channels_in: int, channels: int, expansion: int, kernel: int, stride: int) -> None:
         super().__init__()
         hidden = channels_in * expansion
-        expand = [ConvNormSwish(channels_in, hidden, 1)] if expansion > 1 else []
+        expand = [ConvNormSwish(nn.Conv2d(channels_in, hidden, 1, bias=False))] if expansion > 1 else []
         self.conv = nn.Sequential(
             *expand,
-            ConvNormSwish(hidden, hidden, kernel, stride, groups=hidden),
+            ConvNormSwish(DepthwiseConv(hidden, kernel, stride, ahead=stride - 1)),
             SwishSqueezeExcite(hidden, channels_in // 4),
             nn.Conv2d(hidden, channels, 1, bias=False),
             nn.BatchNorm2d(channels),
@@ -235,7 +230,8 @@ class EfficientHRNet(nn.Module):
 def _backbone(scale: Scale) -> tuple[nn.Sequential, list[int], list[int]]:
     """The scaled EfficientNet's blocks, the indices of the tapped ones, and the widths there."""
     channels = round_channels(32 * scale.width)
-    blocks: list[nn.Module] = [ConvNormSwish(3, channels, 3, stride=2)]
+    stem = nn.Conv2d(3, channels, 3, stride=2, bias=False)
+    blocks: list[nn.Module] = [ConvNormSwish(stem, nn.ZeroPad2d((0, 1, 0, 1)))]
     taps, widths = [], []
     for row in ROWS:
         width = round_channels(row.channels * scale.width)

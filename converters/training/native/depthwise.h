@@ -1,4 +1,5 @@
-// Depthwise convolutions of 3×3 and 5×5 pixels.
+// Depthwise convolutions of 3×3 and 5×5 pixels. `ahead` moves the windows right and down: TensorFlow's "same" padding of
+// maps of even sizes has 1 with a stride of 2.
 
 #pragma once
 
@@ -19,9 +20,10 @@ inline __m512 window(Plane& plane, int64_t y, int64_t x, const __m512* weights) 
 }
 
 template <int64_t kernel>
-inline Tensor depthwise(const Tensor& x, const Tensor& weight, int64_t stride) {
+inline Tensor depthwise(const Tensor& x, const Tensor& weight, int64_t stride, int64_t ahead) {
   const Size size = size_of(x);
-  const int64_t rim = kernel / 2, height = (size.height - 1) / stride + 1, width = (size.width - 1) / stride + 1;
+  const int64_t rim = kernel / 2, height = (size.height - 1 - ahead) / stride + 1,
+                width = (size.width - 1 - ahead) / stride + 1;
   Tensor y =
       at::empty({size.count, size.channels, height, width}, x.options().memory_format(at::MemoryFormat::ChannelsLast));
   const std::vector<float> taps = taps_first(weight, size);
@@ -38,8 +40,8 @@ inline Tensor depthwise(const Tensor& x, const Tensor& weight, int64_t stride) {
         Half* out = to + n * height * width * size.channels + c;
         for (int64_t oy = 0; oy < height; ++oy) {
           for (int64_t ox = 0; ox < width; ++ox) {
-            store(out + (oy * width + ox) * size.channels, window<kernel>(plane, oy * stride, ox * stride, weights),
-                  size.channels - c);
+            store(out + (oy * width + ox) * size.channels,
+                  window<kernel>(plane, oy * stride + ahead, ox * stride + ahead, weights), size.channels - c);
           }
         }
       }
@@ -50,7 +52,7 @@ inline Tensor depthwise(const Tensor& x, const Tensor& weight, int64_t stride) {
 
 template <int64_t kernel>
 inline std::tuple<Tensor, Tensor> depthwise_gradients(const Tensor& gradient, const Tensor& x, const Tensor& weight,
-                                                      int64_t stride) {
+                                                      int64_t stride, int64_t ahead) {
   const Size size = size_of(x), small = size_of(gradient);
   const int64_t rim = kernel / 2, tap_count = kernel * kernel, lanes = size.lanes();
   Tensor dx = at::empty_like(x);
@@ -64,7 +66,7 @@ inline std::tuple<Tensor, Tensor> depthwise_gradients(const Tensor& gradient, co
     for (int64_t n = first; n < last; ++n) {
       for (int64_t c = 0; c < size.channels; c += LANES) {
         seen.fill(from + n * size.pixels() * size.channels, size, c, rim);
-        wanted.fill(pull + n * small.pixels() * size.channels, small, c, rim, stride);
+        wanted.fill(pull + n * small.pixels() * size.channels, small, c, rim + ahead, stride);
         __m512 weights[tap_count], slopes[tap_count];
         for (int64_t tap = 0; tap < tap_count; ++tap) {
           weights[tap_count - 1 - tap] = _mm512_loadu_ps(&taps[tap * lanes + c]);
@@ -72,9 +74,9 @@ inline std::tuple<Tensor, Tensor> depthwise_gradients(const Tensor& gradient, co
         }
         for (int64_t oy = 0; oy < small.height; ++oy) {
           for (int64_t ox = 0; ox < small.width; ++ox) {
-            const __m512 g = _mm512_loadu_ps(wanted.at(oy * stride + rim, ox * stride + rim));
+            const __m512 g = _mm512_loadu_ps(wanted.at(oy * stride + rim + ahead, ox * stride + rim + ahead));
             for (int64_t i = 0; i < kernel; ++i) {
-              const float* row = seen.at(oy * stride + i, ox * stride);
+              const float* row = seen.at(oy * stride + ahead + i, ox * stride + ahead);
               for (int64_t j = 0; j < kernel; ++j) {
                 slopes[i * kernel + j] = _mm512_fmadd_ps(_mm512_loadu_ps(row + j * LANES), g, slopes[i * kernel + j]);
               }
@@ -101,16 +103,16 @@ inline std::tuple<Tensor, Tensor> depthwise_gradients(const Tensor& gradient, co
   return {dx, dweight};
 }
 
-inline Tensor depthwise_forward(const Tensor& x, const Tensor& weight, int64_t stride) {
+inline Tensor depthwise_forward(const Tensor& x, const Tensor& weight, int64_t stride, int64_t ahead) {
   TORCH_CHECK(weight.size(3) == 3 || weight.size(3) == 5, "kernels of 3 or 5 pixels only");
-  return weight.size(3) == 3 ? depthwise<3>(x, weight, stride) : depthwise<5>(x, weight, stride);
+  return weight.size(3) == 3 ? depthwise<3>(x, weight, stride, ahead) : depthwise<5>(x, weight, stride, ahead);
 }
 
 // Gradients of x and of the weights.
 inline std::tuple<Tensor, Tensor> depthwise_backward(const Tensor& gradient, const Tensor& x, const Tensor& weight,
-                                                     int64_t stride) {
-  return weight.size(3) == 3 ? depthwise_gradients<3>(gradient, x, weight, stride)
-                             : depthwise_gradients<5>(gradient, x, weight, stride);
+                                                     int64_t stride, int64_t ahead) {
+  return weight.size(3) == 3 ? depthwise_gradients<3>(gradient, x, weight, stride, ahead)
+                             : depthwise_gradients<5>(gradient, x, weight, stride, ahead);
 }
 
 }  // namespace mobilepose

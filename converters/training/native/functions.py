@@ -1,4 +1,4 @@
-"""The C++ layers as differentiable functions of bfloat16 maps (N, C, H, W), channels last, C a multiple of 8."""
+"""The C++ layers as differentiable functions of bfloat16 maps (N, C, H, W), channels last."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import Function
 
-ACTIVATIONS: dict[type[nn.Module], int] = {nn.Identity: 0, nn.ReLU: 1, nn.Hardswish: 2}
+ACTIVATIONS: dict[type[nn.Module], int] = {nn.Identity: 0, nn.ReLU: 1, nn.Hardswish: 2, nn.SiLU: 3}
 """What may follow a BatchNorm or a gate, and its number in ``activations.h``."""
 
 
@@ -37,9 +37,9 @@ def join(x: Tensor, added: Tensor, shortcut: Tensor) -> Tensor:
     return _run(_Join, x, added, shortcut)
 
 
-def depthwise(x: Tensor, weight: Tensor, stride: int) -> Tensor:
-    """Depthwise convolution with weights (C, 1, k, k), k 3 or 5, "same" padding."""
-    return _run(_Depthwise, x, weight, stride)
+def depthwise(x: Tensor, weight: Tensor, stride: int, ahead: int = 0) -> Tensor:
+    """Depthwise convolution with weights (C, 1, k, k), k 3 or 5, "same" padding, ``ahead`` pixels less of it before."""
+    return _run(_Depthwise, x, weight, stride, ahead)
 
 
 def upsample(x: Tensor, weight: Tensor, groups: int) -> Tensor:
@@ -138,15 +138,15 @@ class _Join(Function):
 
 class _Depthwise(Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, stride: int) -> Tensor:
-        x, ctx.stride = _pixels(x), stride
+    def forward(ctx: Any, x: Tensor, weight: Tensor, stride: int, ahead: int) -> Tensor:
+        x, ctx.placed = _pixels(x), (stride, ahead)
         ctx.save_for_backward(x, weight)
-        return cast(Tensor, torch.ops.mobilepose.depthwise_forward(x, weight, stride))
+        return cast(Tensor, torch.ops.mobilepose.depthwise_forward(x, weight, stride, ahead))
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:
-        own = torch.ops.mobilepose.depthwise_backward(_pixels(gradient), *ctx.saved_tensors, ctx.stride)
-        return *own, None
+        own = torch.ops.mobilepose.depthwise_backward(_pixels(gradient), *ctx.saved_tensors, *ctx.placed)
+        return *own, None, None
 
 
 class _Upsample(Function):

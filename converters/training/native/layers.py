@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from converters.networks.blocks import ContextBottleneck, DepthwiseConv, GroupedTransposedConv, SqueezeExcite
+from converters.networks.efficienthrnet import BasicBlock, SwishSqueezeExcite
 from converters.networks.elpn import LightweightBasicBlock
 from converters.networks.lpn import LPN
 from converters.networks.mobileposenet import InvertedBottleneck, LightweightUpsampling
@@ -31,7 +32,7 @@ def use_native_layers(network: nn.Module) -> None:
                 layer[index + 1] = _after(layer[index], layer[index + 1])
         elif isinstance(layer, LPN):
             layer.relu = _after(layer.bn1, layer.relu)  # type: ignore[assignment]
-        elif isinstance(layer, NativeContextBottleneck):
+        elif isinstance(layer, (NativeContextBottleneck, NativeResidualBlock)):
             for norm in (layer.bn1, layer.bn2):
                 _after(norm, nn.ReLU())
         elif isinstance(layer, NativeBasicBlock):
@@ -50,7 +51,7 @@ def _after(layer: nn.Module, activation: nn.Module) -> nn.Module:
 
 
 def _fits(layer: nn.Module, x: Tensor) -> bool:
-    return layer.training and x.dtype == torch.bfloat16 and x.shape[1] % 8 == 0
+    return layer.training and x.dtype == torch.bfloat16
 
 
 class NativeNorm(nn.BatchNorm2d):
@@ -65,7 +66,7 @@ class NativeNorm(nn.BatchNorm2d):
 
 class NativeDepthwiseConv(DepthwiseConv):
     def forward(self, x: Tensor) -> Tensor:
-        return functions.depthwise(x, self.weight, self.stride[0]) if _fits(self, x) else super().forward(x)
+        return functions.depthwise(x, self.weight, self.stride[0], self.ahead) if _fits(self, x) else super().forward(x)
 
 
 class NativeTransposedConv(GroupedTransposedConv):
@@ -78,6 +79,18 @@ class NativeTransposedConv(GroupedTransposedConv):
 class NativeSqueezeExcite(SqueezeExcite):
     def pooled(self, x: Tensor) -> Tensor:
         return functions.pool(x) if _fits(self, x) else super().pooled(x)
+
+
+class NativeSwishSqueezeExcite(SwishSqueezeExcite):
+    def forward(self, x: Tensor) -> Tensor:
+        if not _fits(self, x):
+            return super().forward(x)
+        return functions.gate(x, cast(Tensor, self.se[1:](functions.pool(x))))
+
+
+class NativeResidualBlock(BasicBlock):
+    def forward(self, x: Tensor) -> Tensor:
+        return cast(Tensor, self.bn2(self.conv2(self.bn1(self.conv1(x))), x))
 
 
 class NativeContextBottleneck(ContextBottleneck):
@@ -121,6 +134,8 @@ NATIVE: dict[type[nn.Module], type[nn.Module]] = {
     DepthwiseConv: NativeDepthwiseConv,
     GroupedTransposedConv: NativeTransposedConv,
     SqueezeExcite: NativeSqueezeExcite,
+    SwishSqueezeExcite: NativeSwishSqueezeExcite,
+    BasicBlock: NativeResidualBlock,
     ContextBottleneck: NativeContextBottleneck,
     LightweightBasicBlock: NativeBasicBlock,
     InvertedBottleneck: NativeInvertedBottleneck,

@@ -1,6 +1,6 @@
 // Maps in memory, sixteen bfloat16 numbers at a time, and sums over them.
 //
-// Maps are (N, H, W, C) in memory with C a multiple of 8; sums and statistics are float32 or better.
+// Maps are (N, H, W, C) in memory; sums and statistics are float32 or better.
 
 #pragma once
 
@@ -23,11 +23,12 @@ constexpr int64_t LANES = 16;
 
 inline __m512 widen(__m256i bits) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16)); }
 
-// The last block of a pixel may have eight channels only; the other lanes are zero and are not stored.
+// The last block of a pixel may have fewer channels; the other lanes are zero and are not stored.
+inline __mmask16 lanes_of(int64_t left) { return static_cast<__mmask16>((1u << left) - 1); }
+
 inline __m512 load(const Half* from, int64_t left) {
   if (left >= LANES) return widen(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
-  return widen(_mm256_castsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from))) &
-               _mm256_setr_epi64x(-1, -1, 0, 0));
+  return widen(_mm256_maskz_loadu_epi16(lanes_of(left), from));
 }
 
 inline void store(Half* to, __m512 values, int64_t left) {
@@ -35,7 +36,7 @@ inline void store(Half* to, __m512 values, int64_t left) {
   if (left >= LANES) {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), bits);
   } else {
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm256_castsi256_si128(bits));
+    _mm256_mask_storeu_epi16(to, lanes_of(left), bits);
   }
 }
 
@@ -50,9 +51,9 @@ struct Size {
 };
 
 inline Size size_of(const Tensor& map) {
-  TORCH_CHECK(map.dim() == 4 && map.scalar_type() == at::kBFloat16 && map.size(1) % 8 == 0 &&
+  TORCH_CHECK(map.dim() == 4 && map.scalar_type() == at::kBFloat16 &&
                   map.is_contiguous(at::MemoryFormat::ChannelsLast),
-              "a bfloat16 map, channels last, with a multiple of 8 channels is needed; got ", map.sizes(), " ",
+              "a bfloat16 map, channels last, is needed; got ", map.sizes(), " ",
               map.scalar_type());
   return {map.size(0), map.size(1), map.size(2), map.size(3)};
 }
