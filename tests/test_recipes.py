@@ -20,10 +20,10 @@ from converters.training.cleaning import Doubt, Guess, cleaned_weights, filled_l
 from converters.training.command import Start, trained
 from converters.training.crowds import read_crowds
 from converters.training.loop import Stage
-from converters.training.losses import HeatmapLoss, gaussian_targets
+from converters.training.losses import HeatmapLoss, crowd_targets, gaussian_targets
 from converters.training.pose import PoseTask, recipe
 from converters.training.recipes import METHODS
-from converters.training.recipes.bottom_up import BottomUpTask, grouping_error, heatmap_error, visible
+from converters.training.recipes.bottom_up import EMPHASIS, BottomUpTask, grouping_error, heatmap_error, visible
 from converters.training.recipes.mapd import DistilledPoseTask, MAPDLoss
 from converters.training.schedule import Budget, Iterative
 from mobilepose_sdk.errors import InvalidInputError
@@ -207,7 +207,19 @@ def test_heatmap_error_is_the_squared_error_to_everybodys_gaussians() -> None:
     nobody = torch.full((1, 1, 4), math.nan)
     weights = torch.ones(1, 2, 1)
     assert heatmap_error(target, keypoints, weights, nobody, 4) == pytest.approx(0, abs=1e-9)
-    assert heatmap_error(target + 0.5, keypoints, weights, nobody, 4) == pytest.approx(0.25)
+    emphasised = 0.25 * (1 + EMPHASIS * target).mean()
+    assert heatmap_error(target + 0.5, keypoints, weights, nobody, 4) == pytest.approx(float(emphasised))
+
+
+def test_crowd_targets_are_gaussians_near_keypoints_and_the_trust_of_the_nearest() -> None:
+    xy = torch.tensor([[[[2.25, 3.0], [40.0, 8.0]], [[12.0, 3.0], [0.0, 0.0]]]])  # the second one's place is outside
+    weights = torch.tensor([[[0.5, 1.0], [0.25, 0.0]]])
+    target, trust = crowd_targets(xy, weights, (24, 16), 2.0)
+    both = gaussian_targets(xy[0, :, :1], (24, 16), 2.0)[:, 0]
+    assert torch.allclose(target[0, 0], both.amax(dim=0), atol=0.012)
+    assert (trust[0, 0, 3, :8] == 0.5).all() and (trust[0, 0, 3, 9:18] == 0.25).all()
+    assert (trust[0, 0, :, 19:] == 1).all()  # beyond three standard deviations
+    assert (target[0, 1] == 0).all() and (trust[0, 1] == 1).all()
 
 
 def test_people_without_keypoints_are_masked_out() -> None:
@@ -252,10 +264,17 @@ def test_crowds_keep_who_has_keypoints_and_mask_who_has_not() -> None:
     full = {"image_id": 1, "bbox": [0, 0, 10, 20], "keypoints": [3, 4, 2] * 17, "keypoint_weights": [0.5] * 17}
     box = {"image_id": 1, "bbox": [30, 0, 10, 20]}
     images = [{"id": 1, "all_people_annotated": True}, {"id": 2, "all_people_annotated": False}]
-    (crowd,) = read_crowds({"images": images, "annotations": [full, box, {**full, "image_id": 2}]})
+    people = [{"id": index, **entry} for index, entry in enumerate((full, box, {**full, "image_id": 2}))]
+    (crowd,) = read_crowds({"images": images, "annotations": people}, {})
     assert crowd.keypoints.shape == (1, 17, 2)
     assert (crowd.weights == 0.5).all()
     assert crowd.unlabelled.tolist() == [[30, 0, 40, 20]]
+
+    cleaned = np.tile(np.array([35, 10, 0.25], np.float32), (17, 1))
+    (crowd,) = read_crowds({"images": images, "annotations": people}, {1: cleaned})
+    assert crowd.keypoints[:, 0].tolist() == [[3, 4], [35, 10]]
+    assert crowd.weights[:, 0].tolist() == [0.5, 0.25]
+    assert crowd.unlabelled.shape == (0, 4)
 
 
 # Label cleaning

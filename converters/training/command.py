@@ -22,6 +22,7 @@ from converters.training.people import STRIDE, read_people
 from converters.training.pictures import PicturePack
 from converters.training.pose import PoseTask
 from converters.training.recipes import METHODS
+from converters.training.recipes.bottom_up import BottomUpTask
 from converters.training.recipes.mapd import DistilledPoseTask
 from converters.training.schedule import Budget
 from mobilepose_sdk.errors import InvalidInputError
@@ -92,8 +93,8 @@ class Start:
             recipe = recipe.for_trained()
             task = task.for_trained(seen) if isinstance(task, PoseTask) else task
         if self.labels is not None:
-            if not isinstance(task, PoseTask):
-                raise InvalidInputError("cleaned labels are for top-down networks")
+            if not isinstance(task, (PoseTask, BottomUpTask)):
+                raise InvalidInputError("cleaned labels are of people's keypoints, which this network does not learn")
             task = replace(task, labels=self.labels)
         if self.method is not None:
             task, recipe = METHODS[self.method](task, recipe, trained(self.teacher) if self.teacher else None)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from converters.training.augmentation import Augmentation, change_colour, jitter_region
+from converters.training.people import Labels, labels_of
 from converters.training.pictures import PicturePack
 from converters.training.samples import ShuffledSamples
 from mobilepose_sdk.preprocessing import apply_affine, crop_matrices, crop_regions, warp_crops
@@ -40,10 +41,16 @@ class Crowds(ShuffledSamples[tuple[Tensor, ...]]):
     """
 
     def __init__(
-        self, data: Path, input_size: tuple[int, int], augmentation: Augmentation, seed: int, color: str = "rgb"
+        self,
+        data: Path,
+        input_size: tuple[int, int],
+        augmentation: Augmentation,
+        seed: int,
+        color: str = "rgb",
+        labels: Labels | None = None,
     ) -> None:
         annotations = json.loads((data / "train.json").read_text(encoding="utf-8"))
-        self.crowds = read_crowds(annotations)
+        self.crowds = read_crowds(annotations, labels or {})
         super().__init__(len(self.crowds), seed)
         self.pack = PicturePack(annotations, data / "images")
         self.input_size, self.augmentation, self.color = input_size, augmentation, color
@@ -81,8 +88,8 @@ class Crowds(ShuffledSamples[tuple[Tensor, ...]]):
         return matrix, flipped
 
 
-def read_crowds(annotations: dict[str, Any]) -> list[Crowd]:
-    """The fully annotated pictures in which somebody has keypoints."""
+def read_crowds(annotations: dict[str, Any], cleaned: Labels) -> list[Crowd]:
+    """The fully annotated pictures in which somebody has keypoints, cleaned ones where there are any."""
     people: dict[int, list[dict[str, Any]]] = {
         image["id"]: [] for image in annotations["images"] if image["all_people_annotated"]
     }
@@ -91,14 +98,13 @@ def read_crowds(annotations: dict[str, Any]) -> list[Crowd]:
             people[entry["image_id"]].append(entry)
     crowds = []
     for image_id, entries in people.items():
-        labelled = [entry for entry in entries if any(entry.get("keypoints", ())[2::3])]
-        others = [entry["bbox"] for entry in entries if not any(entry.get("keypoints", ())[2::3])]
-        if labelled:
-            triples = np.array([entry["keypoints"] for entry in labelled], np.float32).reshape(-1, len(COCO_17), 3)
-            weights = [e.get("keypoint_weights", t[:, 2] > 0) for e, t in zip(labelled, triples)]
-            boxes = np.array(others, np.float32).reshape(-1, 4)
-            boxes[:, 2:] += boxes[:, :2]
-            crowds.append(Crowd(image_id, triples[..., :2], np.array(weights, np.float32), boxes))
+        triples = [cleaned[entry["id"]] if entry["id"] in cleaned else labels_of(entry) for entry in entries]
+        known = np.array(triples, np.float32).reshape(-1, len(COCO_17), 3)
+        boxes = np.array([entry["bbox"] for entry in entries], np.float32).reshape(-1, 4)
+        boxes[:, 2:] += boxes[:, :2]
+        labelled = known[..., 2].any(axis=1)
+        if labelled.any():
+            crowds.append(Crowd(image_id, known[labelled, :, :2], known[labelled, :, 2], boxes[~labelled]))
     return crowds
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -26,6 +27,44 @@ def gaussian_targets(xy: Tensor, size: tuple[int, int], sigma: float) -> Tensor:
     across = torch.exp(scale * (columns - xy[:, :, :1]) ** 2)
     down = torch.exp(scale * (rows - xy[:, :, 1:]) ** 2)
     return down.unsqueeze(3) * across.unsqueeze(2)
+
+
+REACH = 3.0
+"""Standard deviations beyond which a Gaussian of many people's targets is cut off, where it is 0.01."""
+
+
+def crowd_targets(xy: Tensor, weights: Tensor, size: tuple[int, int], sigma: float) -> tuple[Tensor, Tensor]:
+    """Heatmaps with a unit Gaussian at everybody's keypoints; where people meet, the larger one.
+
+    Only pixels near keypoints are computed: a picture has few.
+
+    Args:
+        xy: (N, P, K, 2) heatmap pixels, not rounded.
+        weights: (N, P, K), 0 where there is no keypoint.
+        size: (width, height) of the heatmaps.
+        sigma: standard deviation, heatmap pixels.
+
+    Returns:
+        Heatmaps and each pixel's weight, (N, K, height, width) float32: its keypoint's near one, 1 elsewhere.
+    """
+    (width, height), (count, _, joints) = size, weights.shape
+    image, person, joint = torch.nonzero(weights > 0, as_tuple=True)
+    at = xy[image, person, joint]
+    reach = math.floor(REACH * sigma)
+    around = torch.arange(-reach, reach + 1, device=xy.device)
+    columns, rows = (at.round().long()[:, :, None] + around).unbind(1)
+    across = torch.exp(-0.5 / sigma**2 * (columns - at[:, :1]) ** 2)
+    down = torch.exp(-0.5 / sigma**2 * (rows - at[:, 1:]) ** 2)
+    inside = ((rows >= 0) & (rows < height))[:, :, None] & ((columns >= 0) & (columns < width))[:, None]
+    index = (((image * joints + joint)[:, None] * height + rows)[:, :, None] * width + columns[:, None])[inside]
+    values = (down[:, :, None] * across[:, None])[inside]
+    trusts = weights[image, person, joint][:, None, None].expand(inside.shape)[inside]
+    heatmaps = torch.zeros(count * joints * height * width, device=xy.device).scatter_reduce(0, index, values, "amax")
+    largest = values >= heatmaps[index]
+    trust = torch.ones_like(heatmaps)
+    trust[index[largest]] = trusts[largest]
+    shape = count, joints, height, width
+    return heatmaps.view(shape), trust.view(shape)
 
 
 @dataclass(frozen=True)

@@ -57,15 +57,19 @@ def read_people(
         found_in = sources[entry["image_id"]]
         if "keypoints" not in entry or (source and found_in != source):
             continue
-        triples = np.array(entry["keypoints"], dtype=np.float32).reshape(-1, 3)
-        weights = np.array(entry.get("keypoint_weights", triples[:, 2] > 0), dtype=np.float32)
-        if labels and entry["id"] in labels:
-            triples, weights = labels[entry["id"]], labels[entry["id"]][:, 2]
-        if (weights > 0).sum() >= fewest:
+        triples = labels[entry["id"]] if labels and entry["id"] in labels else labels_of(entry)
+        if (triples[:, 2] > 0).sum() >= fewest:
             x, y, w, h = entry["bbox"]
             box = np.array([x, y, x + w, y + h], dtype=np.float32)
-            people.append(Person(entry["id"], entry["image_id"], found_in, box, triples[:, :2], weights))
+            people.append(Person(entry["id"], entry["image_id"], found_in, box, triples[:, :2], triples[:, 2]))
     return annotations, people
+
+
+def labels_of(entry: dict[str, Any]) -> NDArray[np.float32]:
+    """An annotation's keypoints as it has them: (K, 3) x, y and weight, all 0 for somebody who has none."""
+    triples = np.array(entry.get("keypoints", [0.0] * 3 * len(COCO_17)), dtype=np.float32).reshape(-1, 3)
+    triples[:, 2] = entry.get("keypoint_weights", triples[:, 2] > 0)
+    return triples
 
 
 def read_labels(path: Path) -> Labels:
