@@ -48,15 +48,13 @@ class DepthwiseConv(nn.Conv2d):
 
     def __init__(self, channels: int, kernel: int, stride: int = 1, ahead: int = 0) -> None:
         super().__init__(channels, channels, kernel, stride, kernel // 2, groups=channels, bias=False)
-        self.ahead = ahead
+        self.ahead, rim = ahead, kernel // 2
+        self.pad = nn.ZeroPad2d((rim - ahead, rim, rim - ahead, rim)) if ahead else None
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self.ahead:
+        if self.pad is None:
             return super().forward(x)
-        behind = self.kernel_size[0] // 2
-        before = behind - self.ahead
-        padded = F.pad(x, (before, behind, before, behind))
-        return F.conv2d(padded, self.weight, stride=self.stride, groups=self.groups)
+        return F.conv2d(self.pad(x), self.weight, stride=self.stride, groups=self.groups)
 
 
 class GlobalContext(nn.Module):
