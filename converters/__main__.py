@@ -76,7 +76,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ablation.add_argument("--data", type=Path, required=True, help="folder with dev.json and images/")
     ablation.set_defaults(run_command=_ablate)
 
-    report = commands.add_parser("report", help="write docs/accuracy.md from the model cards and a latency run")
+    report = commands.add_parser(
+        "report", help="write docs/accuracy.md from the model cards, dev.json and a latency run"
+    )
+    report.add_argument("--data", type=Path, required=True, help="folder with dev.json and images/")
     report.add_argument("--threads", type=int, default=2, help="CPU threads (default: 2)")
     report.set_defaults(run_command=_report)
 
@@ -187,7 +190,7 @@ def _ablate(options: argparse.Namespace) -> None:
 def _report(options: argparse.Namespace) -> None:
     from converters.report import write_report
 
-    print(write_report(options.threads))
+    print(write_report(options.data, options.threads))
 
 
 def _import(options: argparse.Namespace) -> None:

@@ -71,7 +71,8 @@ def training_facts(
     """
     curve = [json.loads(line) for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines()]
     annotations = json.loads((data / "train.json").read_text(encoding="utf-8"))
-    used = [i for i in annotations["images"] if design.kind == "pose" or i["all_people_annotated"]]
+    top_down = design.kind == "pose" and design.approach == "top-down"
+    used = [i for i in annotations["images"] if top_down or i["all_people_annotated"]]
     counts = Counter(image["source"] for image in used)
     command = f"python -m converters train {design.name} --data DATA --minutes {math.ceil(curve[-1]['minutes'])}"
     return {

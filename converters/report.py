@@ -1,4 +1,4 @@
-"""``python -m converters report``: ``docs/accuracy.md``, from the models' cards and one interleaved latency run."""
+"""``python -m converters report``: ``docs/accuracy.md``, from the cards, whole pictures, and latencies run in turn."""
 
 from __future__ import annotations
 
@@ -11,15 +11,18 @@ from pathlib import Path
 import numpy as np
 
 from converters.catalogue import DESIGNS
+from converters.training.validation import AP_SOURCE, PCK_SOURCE
+from mobilepose_sdk.estimator import PoseEstimator
+from mobilepose_sdk.evaluation import evaluate_poses
 from mobilepose_sdk.models import ModelCard, list_models
 from mobilepose_sdk.runtimes import load
 
 DOCS = Path(__file__).resolve().parent.parent / "docs" / "accuracy.md"
 HEADER = """# Accuracy
 
-`python -m converters report --threads {threads}` writes this page: accuracy from the model cards (measured by
-`python -m converters build` on the development pictures, given boxes, single pass), latency of the network alone,
-batch 1, median of {repeats} interleaved runs on {threads} threads of: {cpu}.
+`python -m converters report --data DATA --threads {threads}` writes this page: accuracy from the model cards (measured
+by `python -m converters build` on the development pictures, single pass, given boxes but for bottom-up networks, which
+take none), latency of the network alone, batch 1, median of {repeats} interleaved runs on {threads} threads of: {cpu}.
 
 PCK@0.2 counts the 12 body keypoints of 500 people doing sports (LSP); AP is COCO's, of 82 people in 79 pictures:
 differences under about 3 points of AP are noise.
@@ -36,13 +39,24 @@ Same pictures, same boxes, single pass, each at its best crop margin.
 """
 
 
-def write_report(threads: int, repeats: int = 60, path: Path = DOCS) -> Path:
-    """Measure latencies and write the page; returns its path."""
+def write_report(data: Path, threads: int, repeats: int = 60, path: Path = DOCS) -> Path:
+    """Measure whole pictures and latencies, and write the page.
+
+    Args:
+        data: folder with ``dev.json`` and ``images/``.
+        threads: CPU threads.
+        repeats: runs whose median is the latency.
+        path: the page.
+
+    Returns:
+        its path.
+    """
     cards = list_models()
     trained = [card for card in cards if card.trained]
     latency = latencies(trained, threads, repeats)
     parts = [HEADER.format(threads=threads, repeats=repeats, cpu=_cpu())]
     parts.append("\n## Pose networks\n\n" + _table(POSE_COLUMNS, pose_rows(trained, latency)))
+    parts.append(WHOLE + _table(WHOLE_COLUMNS, whole_picture_rows(trained, data, threads)))
     parts.append("\n## Person detector\n\n" + _table(DETECTOR_COLUMNS, detector_rows(trained, latency)))
     parts.append(PEERS)
     parts.append("\n## The papers' networks\n\n" + PAPERS + _table(PAPER_COLUMNS, paper_rows(cards)))
@@ -69,6 +83,13 @@ def latencies(cards: list[ModelCard], threads: int, repeats: int) -> dict[tuple[
 
 
 POSE_COLUMNS = ("model", "runtime", "precision", "PCK@0.2", "AP", "params", "GMACs", "size", "latency")
+WHOLE_COLUMNS = ("model", "who finds people", "PCK@0.2", "AP")
+WHOLE = """
+## Whole pictures
+
+Nobody gives boxes: people are found first, by our detector, or by the network itself. OpenVINO INT8.
+
+"""
 DETECTOR_COLUMNS = ("model", "runtime", "precision", "AP50", "precision", "recall", "GMACs", "size", "latency")
 PAPER_COLUMNS = ("model", "input", "params", "GMACs", "COCO val AP, paper", "here")
 PAPERS = """The papers train on COCO's 57,000 pictures; the weights here were trained on 18,500 others, on two CPU
@@ -90,6 +111,15 @@ def pose_rows(cards: list[ModelCard], latency: dict[tuple[str, str, str], float]
             size,
             f"{latency[card.name, runtime, precision]:.1f} ms",
         )
+
+
+def whole_picture_rows(cards: list[ModelCard], data: Path, threads: int) -> Iterator[tuple[str, ...]]:
+    for card in cards:
+        if card.kind == "pose":
+            with PoseEstimator(card.folder, threads=threads) as estimator:
+                figures = evaluate_poses(estimator, data / "dev.json", data / "images", boxes="detected").figures
+            finds = "person-detector" if card.approach == "top-down" else "the network"
+            yield card.name, finds, _figure(figures[PCK_SOURCE], "PCK@0.2"), _figure(figures[AP_SOURCE], "AP")
 
 
 def detector_rows(cards: list[ModelCard], latency: dict[tuple[str, str, str], float]) -> Iterator[tuple[str, ...]]:
