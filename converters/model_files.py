@@ -72,7 +72,8 @@ def write_files(
 def quantization_facts(made: dict[str, Files], pictures: int, float_first: int = 0) -> dict[str, Any]:
     """How the INT8 files among those made were calibrated, and how many convolutions stayed floating."""
     facts: dict[str, Any] = {}
-    but_for = f"but for the first {float_first} convolutions" if float_first else ""
+    first = "the first convolution" if float_first == 1 else f"the first {float_first} convolutions"
+    but_for = f"but for {first}" if float_first else ""
     if "int8" in made.get("openvino", {}):
         method = ["NNCF post-training", "mixed preset", *([but_for] if but_for else [])]
         facts |= {"method": ", ".join(method), "pictures": pictures}
