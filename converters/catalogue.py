@@ -188,7 +188,7 @@ DESIGNS = {
             paper="NanoDet (RangiLyu, 2021); Li et al.: Generalized Focal Loss, 2020; Wang et al.: CSPNet, 2020",
             task=detection.DetectionTask,
             recipe=detection.DETECTION_RECIPE,
-            # The first convolution as floats costs OpenVINO nothing; TFLite's file is quicker and more accurate with it.
+            # The first convolution as floats costs OpenVINO nothing; it makes TFLite's file quicker and more accurate.
             float_first=1,
         ),
     )

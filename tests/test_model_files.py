@@ -68,6 +68,7 @@ def test_the_card_says_what_stayed_floating() -> None:
     facts = quantization_facts({"openvino": {"int8": []}, "tflite": {"int8": []}}, 300, float_first=3)
     assert facts["method"] == "NNCF post-training, mixed preset, but for the first 3 convolutions"
     assert facts["tflite"] == "TensorFlow post-training, integers but for the first 3 convolutions, 128 pictures"
+    assert quantization_facts({"openvino": {"int8": []}}, 9, float_first=1)["method"].endswith("the first convolution")
 
 
 def test_a_missing_environment_is_noticed_before_anything_is_written(
