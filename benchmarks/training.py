@@ -36,9 +36,7 @@ PEOPLE = 3
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument(
-        "models", nargs="*", default=["lpn-50", "mobileposenet-256x192", "efficienthrnet-h-4"], help="networks of poses"
-    )
+    parser.add_argument("models", nargs="*", default=MODELS, help="pose networks")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
     parser.add_argument("--repeats", type=int, default=5, help="steps that count (default: 5)")
     options = parser.parse_args()

@@ -24,7 +24,7 @@ EMPHASIS = 4.0
 
 
 def recipe(input_size: tuple[int, int]) -> Recipe:
-    """A half of the side, two thirds of it (both multiples of 32), then all of it, a third of the budget each."""
+    """A half of the side, two thirds of it (both multiples of 32), then all of it, about a third of the budget each."""
     width, height = input_size
     half, most = ((round(width * share / 32) * 32, round(height * share / 32) * 32) for share in (1 / 2, 2 / 3))
     stages = (Stage(half, 0.4), Stage(most, 0.7), Stage(input_size, 1.0))
