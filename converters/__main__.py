@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     build.set_defaults(run_command=_build)
 
     ablation = commands.add_parser("ablate", help="compare decoders, paddings and the flip test on dev.json")
-    ablation.add_argument("model", help="a trained top-down model")
+    ablation.add_argument("model", help="a trained pose model")
     ablation.add_argument("--data", type=Path, required=True, help="folder with dev.json and images/")
     ablation.set_defaults(run_command=_ablate)
 
@@ -179,11 +179,17 @@ def _build(options: argparse.Namespace) -> None:
 
 
 def _ablate(options: argparse.Namespace) -> None:
-    from converters.ablation import ablate
+    from converters.ablation import ablate, ablate_grouping
     from mobilepose_sdk.models import find_model
 
+    card = find_model(options.model, "pose")
+    if card.approach == "bottom-up":
+        print(f"{'setting':30s} {'AP':>7s}")
+        for name, ap in ablate_grouping(card, options.data):
+            print(f"{name:30s} {ap:7.4f}")
+        return
     print(f"{'decoder':30s} {'padding':>7s} {'flip':>5s} {'PCK@0.2':>8s} {'AP':>7s}")
-    for name, padding, flip, figures in ablate(find_model(options.model, "pose"), options.data):
+    for name, padding, flip, figures in ablate(card, options.data):
         print(f"{name:30s} {padding:7.2f} {'yes' if flip else 'no':>5s} {figures['pck']:8.4f} {figures['ap']:7.4f}")
 
 

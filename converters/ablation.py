@@ -1,4 +1,5 @@
-"""``python -m converters ablate``: which decoder, β, blur, padding and flip test suit a model (LPN's Table 5)."""
+"""``python -m converters ablate``: which decoder, β, blur, padding and flip test suit a model (LPN's Table 5), or which
+grouping."""
 
 from __future__ import annotations
 
@@ -11,9 +12,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from converters.training.validation import Network, PoseValidation
+from converters.training.validation import BottomUpValidation, Network, PoseValidation
 from mobilepose_sdk.decoding.heatmaps import decode
 from mobilepose_sdk.models import ModelCard
+from mobilepose_sdk.pipelines.bottom_up import BottomUp
 from mobilepose_sdk.preprocessing import PADDING, as_channels
 from mobilepose_sdk.runtimes import load
 from mobilepose_sdk.skeleton import COCO_17
@@ -27,6 +29,20 @@ DECODERS: dict[str, Callable[[Array], tuple[Array, Array]]] = {
     **{f"quarter offset, blur σ {blur:g}": partial(decode, method="quarter-offset", blur=blur) for blur in BLURS},
     **{f"soft-argmax, β {beta:.0f}": partial(decode, beta=beta) for beta in BETAS},
     **{f"soft-argmax, β 160, blur σ {blur:g}": partial(decode, beta=160.0, blur=blur) for blur in BLURS},
+}
+
+
+GROUPINGS: dict[str, dict[str, Any]] = {
+    "as packed": {},
+    **{f"detection threshold {value:g}": {"detection_threshold": value} for value in (0.05, 0.1, 0.2, 0.3)},
+    **{f"tag threshold {value:g}": {"tag_threshold": value} for value in (0.5, 1.0, 2.0)},
+    "no quarter pixel": {"adjust": False},
+    "missing keypoints left out": {"refine": False},
+}
+LOOKS: dict[str, dict[str, Any]] = {
+    "flip test": {"flip_test": True},
+    "a third larger": {"scales": (4 / 3,)},
+    "both sizes": {"scales": (1, 4 / 3)},
 }
 
 
@@ -56,6 +72,24 @@ def ablate(card: ModelCard, data: Path) -> Iterator[tuple[str, float, bool, dict
     matrices, maps = validation.heatmaps(_flip_tested(plain, card.stride), card.input_size)
     for name in ("quarter offset", "soft-argmax, β 160"):
         yield name, PADDING, True, validation.figures(matrices, *DECODERS[name](maps))
+
+
+def ablate_grouping(card: ModelCard, data: Path) -> Iterator[tuple[str, float]]:
+    """AP on the COCO part of ``dev.json`` of a bottom-up model's first precision, one setting changed at a time.
+
+    Args:
+        card: a trained bottom-up model.
+        data: folder with ``dev.json`` and ``images/``.
+
+    Yields:
+        the setting, and AP.
+    """
+    (runtime, precisions) = next(iter(card.precisions.items()))
+    model = load(card, runtime, precisions[0], 0, "CPU")
+    validation = BottomUpValidation(data)
+    for name in (*GROUPINGS, *LOOKS):
+        grouping = card.decoder | GROUPINGS.get(name, {})
+        yield name, validation.average_precision(BottomUp(card, model, COCO_17, grouping, **LOOKS.get(name, {})))
 
 
 def _flip_tested(network: Network, stride: int) -> Network:

@@ -122,9 +122,13 @@ class BottomUpValidation:
     def __call__(self, network: torch.nn.Module, input_size: tuple[int, int]) -> dict[str, float]:
         """``{"ap": …}`` of a network that takes (1, 3, H, W) uint8 RGB and returns both its outputs."""
         pipeline = BottomUp(_card_in_training(input_size), _TorchRuntime(network), COCO_17, grouping={})
+        return {"ap": self.average_precision(pipeline)}
+
+    def average_precision(self, pipeline: BottomUp) -> float:
+        """AP of a pipeline that finds everybody by itself."""
         poses = [(image_id, pipeline([np.array(self.pack[image_id])], [None])[0]) for image_id in self.images]
         results = [entry for image_id, result in poses for entry in result.to_coco(image_id)]
-        return {"ap": coco_average_precision(self.annotations, results, self.images)["AP"]}
+        return coco_average_precision(self.annotations, results, self.images)["AP"]
 
 
 class _TorchRuntime:
