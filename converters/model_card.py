@@ -74,12 +74,18 @@ def _ways(card: ModelCard) -> list[str]:
 
 
 def _start(training: dict[str, Any]) -> str:
-    before = training["before"]
-    if before is None:
-        return "from random weights"
-    if "checkpoint" in before:
-        return f"from the checkpoint {before['checkpoint']}"
-    return f"from the weights of an earlier run ({before['samples']:,} samples, {_start(before)})"
+    """What a run went on from: earlier runs, the first one first, and what that started from."""
+    before, runs = training["before"], []
+    while before is not None and "checkpoint" not in before:
+        runs.insert(0, f"{before['samples']:,}")
+        before = before["before"]
+    origin = "from random weights" if before is None else f"from the checkpoint {before['checkpoint']}"
+    if not runs:
+        return origin
+    *most, last = runs
+    if not most:
+        return f"after an earlier run of {last} samples {origin}"
+    return f"after earlier runs of {', '.join(most)} and {last} samples, the first {origin}"
 
 
 def _accuracy(card: ModelCard) -> str:
