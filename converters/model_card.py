@@ -75,7 +75,7 @@ def _ways(card: ModelCard) -> list[str]:
 
 def _start(training: dict[str, Any]) -> str:
     """What a run went on from: earlier runs, the first one first, and what that started from."""
-    before, runs = training["before"], []
+    before, runs = training["before"], list[str]()
     while before is not None and "checkpoint" not in before:
         runs.insert(0, f"{before['samples']:,}")
         before = before["before"]

@@ -13,7 +13,7 @@ from torch import nn
 
 from converters.complexity import count_macs, count_parameters
 from converters.networks.blocks import GlobalContext, GroupedTransposedConv, HighResolutionModule
-from converters.networks.efficienthrnet import ConvNormSwish, EfficientHRNet, MBConv, branch_widths, input_size
+from converters.networks.efficienthrnet import EfficientHRNet, MBConv, branch_widths, input_size
 from converters.networks.elpn import ELPN
 from converters.networks.lpn import LPN
 from converters.networks.mobileposenet import MobilePoseNet
@@ -222,13 +222,15 @@ def test_an_untrained_global_context_adds_nothing() -> None:
     ("kernel", "stride", "padding"), [(3, 1, (1, 1)), (5, 1, (2, 2)), (3, 2, (0, 1)), (5, 2, (1, 2))]
 )
 def test_efficienthrnet_pads_as_tensorflow_does(kernel: int, stride: int, padding: tuple[int, int]) -> None:
-    block = ConvNormSwish(4, 6, kernel, stride).eval()
-    randomise_norms(block)
-    x = torch.randn(1, 4, 16, 12)
-    _, conv, norm, _ = block
-    assert isinstance(conv, nn.Conv2d)
-    y = norm(F.conv2d(F.pad(x, padding * 2), conv.weight, stride=stride))
-    torch.testing.assert_close(block(x), y * torch.sigmoid(y))
+    depthwise = MBConv(4, 6, expansion=1, kernel=kernel, stride=stride).conv[0]
+    stem = EfficientHRNet(-4).features[0]  # strided, of 3×3
+    for block in (depthwise, stem) if (kernel, stride) == (3, 2) else (depthwise,):
+        randomise_norms(block.eval())
+        *_, conv, norm, _ = block
+        assert isinstance(conv, nn.Conv2d)
+        x = torch.randn(1, conv.in_channels, 16, 12)
+        y = norm(F.conv2d(F.pad(x, padding * 2), conv.weight, stride=stride, groups=conv.groups))
+        torch.testing.assert_close(block(x), y * torch.sigmoid(y))
 
 
 def test_drop_connect_drops_whole_pictures_in_training_only() -> None:

@@ -115,7 +115,8 @@ TINY = Recipe(stages=(Stage((48, 64), 0.5), Stage((96, 128), 1.0, frozen=("layer
 
 
 def test_a_trained_network_sees_full_size_alone_at_half_the_rate() -> None:
-    assert TINY.for_trained() == Recipe(stages=TINY.stages[1:], batch=4, peak_rate=TINY.peak_rate / 2)
+    full = Stage(TINY.stages[1].input_size, 1.0)  # and nothing frozen
+    assert TINY.for_trained() == Recipe(stages=(full,), batch=4, peak_rate=TINY.peak_rate / 2)
     assert TINY.for_trained().for_trained() == TINY.for_trained()  # one size is left as it is
     schedule = recipe((192, 256)).for_trained().schedule
     rates = [schedule(spent / 100) for spent in range(2, 101)]
