@@ -67,7 +67,7 @@ def read_people(
 
 def labels_of(entry: dict[str, Any]) -> NDArray[np.float32]:
     """An annotation's keypoints as it has them: (K, 3) x, y and weight, all 0 for somebody who has none."""
-    triples = np.array(entry.get("keypoints", [0.0] * 3 * len(COCO_17)), dtype=np.float32).reshape(-1, 3)
+    triples = np.array(entry.get("keypoints") or [0.0] * 3 * len(COCO_17), dtype=np.float32).reshape(-1, 3)
     triples[:, 2] = entry.get("keypoint_weights", triples[:, 2] > 0)
     return triples
 
