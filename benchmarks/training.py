@@ -68,11 +68,7 @@ def training_step(design: Design, network: nn.Module) -> Callable[[], None]:
     task, model, optimizer = design.task(Path()), Normalised(network).train(), MuonAdamW(network, 1e-3, 1e-4)
     pictures = torch.randint(0, 256, (count, 3, height, width), dtype=torch.uint8)
     pictures = pictures.contiguous(memory_format=torch.channels_last)
-    people = (count, PEOPLE, 17) if design.approach == "bottom-up" else (count, 17)
-    xy = torch.rand(*people, 2) * torch.tensor([width, height])
-    truth: tuple[Tensor, ...] = (xy / STRIDE, torch.ones(people))
-    if design.approach == "bottom-up":
-        truth = (xy, torch.ones(people), torch.full((count, 1, 4), torch.nan))
+    truth = random_truth(design)
 
     def step() -> None:
         with torch.autocast("cpu", torch.bfloat16):
@@ -82,6 +78,15 @@ def training_step(design: Design, network: nn.Module) -> Callable[[], None]:
         optimizer.step()
 
     return step
+
+
+def random_truth(design: Design) -> tuple[Tensor, ...]:
+    """What a batch of the design's samples holds beside the pictures."""
+    size, count = torch.tensor(design.recipe.stages[-2].input_size), design.recipe.batch
+    if design.approach == "top-down":
+        return torch.rand(count, 17, 2) * size / STRIDE, torch.ones(count, 17)
+    nobody = torch.full((count, 1, 4), torch.nan)
+    return torch.rand(count, PEOPLE, 17, 2) * size, torch.ones(count, PEOPLE, 17), nobody
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from mobilepose_sdk.decoding.heatmaps import decode
 from mobilepose_sdk.models import ModelCard
 from mobilepose_sdk.pipelines.bottom_up import BottomUp
 from mobilepose_sdk.preprocessing import PADDING, as_channels
-from mobilepose_sdk.runtimes import load
+from mobilepose_sdk.runtimes import Runtime, load
 from mobilepose_sdk.skeleton import COCO_17
 
 Array = NDArray[Any]
@@ -34,8 +34,8 @@ DECODERS: dict[str, Callable[[Array], tuple[Array, Array]]] = {
 
 GROUPINGS: dict[str, dict[str, Any]] = {
     "as packed": {},
-    **{f"detection threshold {value:g}": {"detection_threshold": value} for value in (0.05, 0.1, 0.2, 0.3)},
-    **{f"tag threshold {value:g}": {"tag_threshold": value} for value in (0.5, 1.0, 2.0)},
+    **{f"detection threshold {value:g}": {"detection_threshold": value} for value in (0.05, 0.2, 0.3)},
+    **{f"tag threshold {value:g}": {"tag_threshold": value} for value in (0.5, 2.0)},
     "no quarter pixel": {"adjust": False},
     "missing keypoints left out": {"refine": False},
 }
@@ -56,8 +56,7 @@ def ablate(card: ModelCard, data: Path) -> Iterator[tuple[str, float, bool, dict
     Yields:
         decoder, padding, whether flip-tested, and the figures.
     """
-    (runtime, precisions) = next(iter(card.precisions.items()))
-    model = load(card, runtime, precisions[0], 0, "CPU")
+    model = _first_file(card)
     validation = PoseValidation(data)
 
     def plain(crops: torch.Tensor) -> torch.Tensor:
@@ -84,12 +83,17 @@ def ablate_grouping(card: ModelCard, data: Path) -> Iterator[tuple[str, float]]:
     Yields:
         the setting, and AP.
     """
-    (runtime, precisions) = next(iter(card.precisions.items()))
-    model = load(card, runtime, precisions[0], 0, "CPU")
+    model = _first_file(card)
     validation = BottomUpValidation(data)
     for name in (*GROUPINGS, *LOOKS):
         grouping = card.decoder | GROUPINGS.get(name, {})
         yield name, validation.average_precision(BottomUp(card, model, COCO_17, grouping, **LOOKS.get(name, {})))
+
+
+def _first_file(card: ModelCard) -> Runtime:
+    """The card's first precision of its first runtime, loaded."""
+    (runtime, precisions) = next(iter(card.precisions.items()))
+    return load(card, runtime, precisions[0], 0, "CPU")
 
 
 def _flip_tested(network: Network, stride: int) -> Network:

@@ -11,10 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from converters.catalogue import DESIGNS
-from converters.training.validation import AP_SOURCE, PCK_SOURCE
+from converters.packaging import pose_figures
 from mobilepose_sdk.estimator import PoseEstimator
-from mobilepose_sdk.evaluation import evaluate_poses
-from mobilepose_sdk.models import ModelCard, list_models
+from mobilepose_sdk.models import DEFAULT_DETECTOR, ModelCard, list_models
 from mobilepose_sdk.runtimes import load
 
 DOCS = Path(__file__).resolve().parent.parent / "docs" / "accuracy.md"
@@ -117,9 +116,9 @@ def whole_picture_rows(cards: list[ModelCard], data: Path, threads: int) -> Iter
     for card in cards:
         if card.kind == "pose":
             with PoseEstimator(card.folder, threads=threads) as estimator:
-                figures = evaluate_poses(estimator, data / "dev.json", data / "images", boxes="detected").figures
-            finds = "person-detector" if card.approach == "top-down" else "the network"
-            yield card.name, finds, _figure(figures[PCK_SOURCE], "PCK@0.2"), _figure(figures[AP_SOURCE], "AP")
+                figures = pose_figures(estimator, data, "detected")
+            finds = DEFAULT_DETECTOR if card.approach == "top-down" else "the network"
+            yield card.name, finds, _figure(figures, "PCK@0.2"), _figure(figures, "AP")
 
 
 def detector_rows(cards: list[ModelCard], latency: dict[tuple[str, str, str], float]) -> Iterator[tuple[str, ...]]:

@@ -74,9 +74,10 @@ def round_channels(channels: float) -> int:
 
 
 class ConvNormSwish(nn.Sequential):
-    """Convolution, BatchNorm, swish; a strided convolution pads one more pixel right and below, as TensorFlow does.
+    """Padding, convolution, BatchNorm, swish.
 
-    The release has the padding as a layer of its own, whose place is kept for the names.
+    A strided convolution is padded with one pixel more right and below, as TensorFlow does: the stem by ``pad``, the
+    others by :class:`DepthwiseConv` itself. The release pads in a layer of its own, whose place is kept for the names.
     """
 
     def __init__(self, conv: nn.Conv2d, pad: nn.Module | None = None) -> None:

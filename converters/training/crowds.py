@@ -98,7 +98,7 @@ def read_crowds(annotations: dict[str, Any], cleaned: Labels) -> list[Crowd]:
             people[entry["image_id"]].append(entry)
     crowds = []
     for image_id, entries in people.items():
-        triples = [cleaned[entry["id"]] if entry["id"] in cleaned else labels_of(entry) for entry in entries]
+        triples = [labels_of(entry, cleaned) for entry in entries]
         known = np.array(triples, np.float32).reshape(-1, len(COCO_17), 3)
         boxes = np.array([entry["bbox"] for entry in entries], np.float32).reshape(-1, 4)
         boxes[:, 2:] += boxes[:, :2]

@@ -57,7 +57,7 @@ def read_people(
         found_in = sources[entry["image_id"]]
         if "keypoints" not in entry or (source and found_in != source):
             continue
-        triples = labels[entry["id"]] if labels and entry["id"] in labels else labels_of(entry)
+        triples = labels_of(entry, labels or {})
         if (triples[:, 2] > 0).sum() >= fewest:
             x, y, w, h = entry["bbox"]
             box = np.array([x, y, x + w, y + h], dtype=np.float32)
@@ -65,15 +65,19 @@ def read_people(
     return annotations, people
 
 
-def labels_of(entry: dict[str, Any]) -> NDArray[np.float32]:
-    """An annotation's keypoints as it has them: (K, 3) x, y and weight, all 0 for somebody who has none."""
+def labels_of(entry: dict[str, Any], cleaned: Labels) -> NDArray[np.float32]:
+    """An annotation's keypoints, cleaned or as it has them: (K, 3) x, y and weight, all 0 for somebody who has none."""
+    if entry["id"] in cleaned:
+        return cleaned[entry["id"]]
     triples = np.array(entry.get("keypoints") or [0.0] * 3 * len(COCO_17), dtype=np.float32).reshape(-1, 3)
     triples[:, 2] = entry.get("keypoint_weights", triples[:, 2] > 0)
     return triples
 
 
-def read_labels(path: Path) -> Labels:
-    """The labels that ``python -m converters clean`` wrote."""
+def read_labels(path: Path | None) -> Labels:
+    """The labels that ``python -m converters clean`` wrote; none without a file."""
+    if path is None:
+        return {}
     entries = json.loads(path.read_text(encoding="utf-8"))
     return {int(key): np.array(triples, dtype=np.float32) for key, triples in entries.items()}
 

@@ -93,7 +93,7 @@ class PoseTask:
     labels: Path | None = None
 
     def samples(self, stage: Stage, seed: int) -> PoseSamples:
-        labels = read_labels(self.labels) if self.labels else None
+        labels = read_labels(self.labels)
         pictures, annotations = self.data / "images", self.data / "train.json"
         return PoseSamples(annotations, pictures, stage.input_size, self.augmentation, seed, labels, repeats)
 

@@ -115,7 +115,7 @@ class BottomUpTask:
     labels: Path | None = None
 
     def samples(self, stage: Stage, seed: int) -> Crowds:
-        labels = read_labels(self.labels) if self.labels else None
+        labels = read_labels(self.labels)
         return Crowds(self.data, stage.input_size, self.augmentation, seed, labels=labels)
 
     def loss(self, outputs: tuple[Tensor, Tensor], pictures: Tensor, truth: tuple[Tensor, ...]) -> Tensor:
