@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from converters.catalogue import DESIGNS
 from converters.training import command, pictures
 from converters.training.command import samples_seen
-from converters.training.loop import Recipe, Stage, Training
+from converters.training.loop import SETTLED, Recipe, Stage, Training
 from converters.training.losses import HeatmapLoss, gaussian_targets
 from converters.training.people import read_labels, read_people
 from converters.training.pose import PoseTask, recipe, target_sigma
@@ -116,11 +116,21 @@ TINY = Recipe(stages=(Stage((48, 64), 0.5), Stage((96, 128), 1.0, frozen=("layer
 
 def test_a_trained_network_sees_full_size_alone_at_half_the_rate() -> None:
     full = Stage(TINY.stages[1].input_size, 1.0)  # and nothing frozen
-    assert TINY.for_trained() == Recipe(stages=(full,), batch=4, peak_rate=TINY.peak_rate / 2)
-    assert TINY.for_trained().for_trained() == TINY.for_trained()  # one size is left as it is
-    schedule = recipe((192, 256)).for_trained().schedule
+    assert TINY.for_trained(SETTLED) == Recipe(stages=(full,), batch=4, peak_rate=TINY.peak_rate / 2)
+    assert TINY.for_trained(SETTLED).for_trained(SETTLED) == TINY.for_trained(SETTLED)  # one size is left as it is
+    schedule = recipe((192, 256)).for_trained(SETTLED).schedule
     rates = [schedule(spent / 100) for spent in range(2, 101)]
     assert rates == sorted(rates, reverse=True)  # the usual one rises again at the change to full size
+
+
+def test_a_young_network_is_spared_the_smallest_pictures_alone() -> None:
+    usual = recipe((192, 256))
+    young = usual.for_trained(SETTLED - 1)
+    assert [stage.input_size for stage in young.stages] == [stage.input_size for stage in usual.stages[1:]]
+    assert young.stages[-1].until == 1 and young.peak_rate == usual.peak_rate
+    change = young.stages[0].until
+    assert change == pytest.approx((0.75 - 0.35) / (1 - 0.35))
+    assert young.schedule(change) == pytest.approx(0.35) and young.schedule(change - 1e-6) < 0.35  # rises there
 
 
 def test_augmentation_grows_with_what_a_network_has_seen() -> None:

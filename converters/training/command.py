@@ -90,7 +90,7 @@ class Start:
         task, recipe = self.design.task(self.data), replace(self.design.recipe, seed=self.seed)
         if self.go_on:
             seen = samples_seen(self.before)  # of every kind of network: facts that are missing are missed now
-            recipe = recipe.for_trained()
+            recipe = recipe.for_trained(seen)
             task = task.for_trained(seen) if isinstance(task, PoseTask) else task
         if self.labels is not None:
             if not isinstance(task, (PoseTask, BottomUpTask)):
