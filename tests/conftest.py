@@ -1,5 +1,5 @@
-"""Fixtures of streams: an estimator of fake people, frames they walk through, a camera that plays frames. And of
-training: a small folder of data."""
+"""Fixtures of streams: an estimator of fake people, frames they walk through, a camera that plays frames. Of the
+program: its options, and pictures for it. And of training: a small folder of data."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 from fakes import FakePose, write_model
+from programs import Standing, stand_in
 from walkers import Camera, Detector, frame
 
 from mobilepose_sdk import PoseEstimator, live, runtimes
@@ -85,3 +86,25 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("train.json", "dev.json"):
         (tmp_path / name).write_text(json.dumps(content))
     return tmp_path
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """The options that estimators were asked for; all are fake."""
+    options: list = []
+    stand_in(monkeypatch, lambda given: options.append(given) or Standing())
+    return options
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Writes pictures under names; returns their paths as text."""
+
+    def write(*names: str, size=(40, 60)) -> list[str]:
+        for name in names:
+            path = tmp_path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(cv2.imencode(".png", np.full((*size, 3), 90, np.uint8))[1].tobytes())
+        return [str(tmp_path / name) for name in names]
+
+    return write
