@@ -19,7 +19,7 @@ from converters.training.augmentation import half_body_box
 from converters.training.cleaning import Doubt, Guess, cleaned_weights, filled_labels
 from converters.training.command import Start, trained
 from converters.training.crowds import read_crowds
-from converters.training.loop import Stage
+from converters.training.loop import SETTLED, Stage
 from converters.training.losses import HeatmapLoss, crowd_targets, gaussian_targets
 from converters.training.pose import PoseTask, recipe
 from converters.training.recipes import METHODS
@@ -66,6 +66,14 @@ def test_half_body_augmentation_turns_scales_and_shows_half_bodies() -> None:
     assert isinstance(task, PoseTask)
     assert (task.augmentation.rotation, task.augmentation.scale) == (45, 0.35)
     assert task.augmentation.half_body_share > PoseTask(None).augmentation.half_body_share  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["iterative", "half-body"])
+def test_the_papers_methods_are_not_calm_at_the_end(name: str) -> None:
+    settled = USUAL.for_trained(SETTLED)
+    assert settled.stages[-1].calm
+    _, changed = METHODS[name](PoseTask(None), settled, None)  # type: ignore[arg-type]
+    assert changed.stages[-1].until == 1 and not any(stage.calm for stage in changed.stages)
 
 
 def test_half_bodies_are_heads_portraits_upper_or_lower_bodies() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import multiprocessing
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from converters.catalogue import DESIGNS
 from converters.training import command, pictures
 from converters.training.command import samples_seen
-from converters.training.loop import SETTLED, Recipe, Stage, Training
+from converters.training.loop import CALM_FROM, SETTLED, Recipe, Stage, Training
 from converters.training.losses import HeatmapLoss, gaussian_targets
 from converters.training.people import read_labels, read_people
 from converters.training.pose import PoseTask, recipe, target_sigma
@@ -114,10 +115,12 @@ class TinyNetwork(nn.Module):
 TINY = Recipe(stages=(Stage((48, 64), 0.5), Stage((96, 128), 1.0, frozen=("layers.0",))), batch=4)
 
 
-def test_a_trained_network_sees_full_size_alone_at_half_the_rate() -> None:
-    full = Stage(TINY.stages[1].input_size, 1.0)  # and nothing frozen
-    assert TINY.for_trained(SETTLED) == Recipe(stages=(full,), batch=4, peak_rate=TINY.peak_rate / 2)
-    assert TINY.for_trained(SETTLED).for_trained(SETTLED) == TINY.for_trained(SETTLED)  # one size is left as it is
+def test_a_settled_network_sees_full_size_alone_at_half_the_rate_and_calm_pictures_at_the_end() -> None:
+    full = Stage(TINY.stages[1].input_size, CALM_FROM)  # and nothing frozen
+    settled = TINY.for_trained(SETTLED)
+    assert settled == replace(TINY, stages=(full, replace(full, until=1.0, calm=True)), peak_rate=TINY.peak_rate / 2)
+    one_size = replace(TINY, stages=TINY.stages[1:])
+    assert one_size.for_trained(SETTLED) == one_size
     schedule = recipe((192, 256)).for_trained(SETTLED).schedule
     rates = [schedule(spent / 100) for spent in range(2, 101)]
     assert rates == sorted(rates, reverse=True)  # the usual one rises again at the change to full size
@@ -139,6 +142,15 @@ def test_augmentation_grows_with_what_a_network_has_seen() -> None:
     assert samples_seen(facts) == 1_000_000
     assert task.for_trained(samples_seen(facts["before"])) == task
     assert task.for_trained(samples_seen(facts)).augmentation.scale > task.augmentation.scale
+
+
+def test_calm_samples_are_changed_less_than_any_others(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pictures, "CACHE", folder / "cache")
+    task, stage = PoseTask(folder), TINY.stages[1]
+    calm = asdict(task.samples(replace(stage, calm=True), 0).augmentation)
+    usual = asdict(task.samples(stage, 0).augmentation)
+    assert calm.keys() == usual.keys() and calm != usual
+    assert all(calm[name] <= usual[name] for name in calm)
 
 
 @pytest.mark.parametrize("name", ["lpn-50", "mobileposenet-256x192"])
@@ -206,6 +218,11 @@ def _tiny_run(folder: Path) -> None:
     assert resumed.samples == 200
     assert torch.equal(resumed.network.layers[0].weight, first.network.layers[0].weight)  # frozen in this stage
     assert not torch.equal(resumed.network.layers[3].weight, first.network.layers[3].weight)
+
+    settled = Training(TinyNetwork(), PoseTask(folder), TINY.for_trained(SETTLED), Budget(samples=80), folder / "later")
+    settled.fit()
+    assert settled.average.updates == 20  # the size stays, and so does the average
+    assert (folder / "later" / "best.pt").exists()
 
 
 def _loss(network: nn.Module, folder: Path) -> float:

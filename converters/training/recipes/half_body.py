@@ -16,7 +16,8 @@ HALF_BODIES = Augmentation(rotation=45.0, scale=0.35, half_body_share=0.3)
 
 
 def half_body(task: Task, recipe: Recipe, teacher: nn.Module | None = None) -> tuple[Task, Recipe]:
-    """The task with the paper's augmentation in place of the gentler one for short runs."""
+    """The task with the paper's augmentation in place of the gentler one for short runs, until the end."""
     if not isinstance(task, PoseTask):
         raise InvalidInputError("half-body augmentation is for top-down networks, which see one person's crop")
-    return replace(task, augmentation=HALF_BODIES), recipe
+    stages = tuple(replace(stage, calm=False) for stage in recipe.stages)
+    return replace(task, augmentation=HALF_BODIES), replace(recipe, stages=stages)

@@ -16,4 +16,5 @@ def iterative(task: Task, recipe: Recipe, teacher: nn.Module | None = None) -> t
     The paper trains at one size from the start; small-then-full runs belong before it, with ``--continue``.
     """
     (*_, last) = recipe.stages
-    return task, replace(recipe, stages=(replace(last, until=1.0, frozen=()),), peak_rate=1e-3, schedule=Iterative())
+    only = replace(last, until=1.0, frozen=(), calm=False)
+    return task, replace(recipe, stages=(only,), peak_rate=1e-3, schedule=Iterative())
