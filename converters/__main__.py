@@ -57,6 +57,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     train.add_argument("--threads", type=int, help="CPU threads; all when omitted")
     train.set_defaults(run_command=_train)
 
+    average = commands.add_parser("average", help="pack the mean weights of runs from one start, if it is better")
+    average.add_argument("model")
+    average.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="folders of two finished runs or more")
+    average.add_argument("--data", type=Path, required=True, help="folder with dev.json and images/")
+    average.set_defaults(run_command=_average)
+
     cleaner = commands.add_parser(
         "clean", help="weigh labels against what a trained network sees, and add missing ones"
     )
@@ -163,6 +169,12 @@ def _train(options: argparse.Namespace) -> None:
     )
     path = train(start, Budget(samples=options.samples, minutes=options.minutes), options.run)
     print(path)
+
+
+def _average(options: argparse.Namespace) -> None:
+    from converters.training.command import average
+
+    print(average(_design(options.model), options.data, options.runs))
 
 
 def _clean(options: argparse.Namespace) -> None:

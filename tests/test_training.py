@@ -7,13 +7,16 @@ import math
 import multiprocessing
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from converters.catalogue import DESIGNS
+from converters.packaging import save_weights
 from converters.training import command, pictures
 from converters.training.command import samples_seen
 from converters.training.loop import CALM_FROM, SETTLED, Recipe, Stage, Training
@@ -21,6 +24,7 @@ from converters.training.losses import HeatmapLoss, gaussian_targets
 from converters.training.people import read_labels, read_people
 from converters.training.pose import PoseTask, recipe, target_sigma
 from converters.training.schedule import AveragedWeights, Budget, Cosine
+from mobilepose_sdk.errors import InvalidInputError
 
 
 def test_gaussian_target_peaks_at_the_keypoint_between_pixels() -> None:
@@ -196,6 +200,59 @@ def test_cleaning_writes_the_labels_that_training_reads(folder: Path, monkeypatc
     again = read_people(folder / "train.json", labels=labels)[1]
     assert np.array_equal(np.stack([p.keypoints for p in again]), triples[..., :2])
     assert np.array_equal(np.stack([p.weights for p in again]), triples[..., 2])
+
+
+@pytest.fixture
+def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Two finished runs of one layer, whose task likes its weight to be near 3, the weight of neither."""
+
+    class Near:
+        judged_by = ("nearness",)
+
+        def figures(self, network: nn.Module, stage: Stage) -> dict[str, float]:
+            return {"nearness": -abs(float(next(network.parameters()).detach()) - 3)}
+
+    layer = SimpleNamespace(
+        name="layer", network=lambda: nn.Conv2d(1, 1, 1, bias=False), task=lambda data: Near(), recipe=TINY
+    )
+    monkeypatch.setitem(DESIGNS, "layer", layer)
+    monkeypatch.setattr(command, "PREBUILT", tmp_path / "prebuilt")
+    runs = []
+    for weight in (1.0, 4.0):
+        network = layer.network()
+        nn.init.constant_(network.weight, weight)
+        facts = {"command": f"train {weight}", "samples": 1000, "notes": " Notes.", "before": {"samples": 5}}
+        save_weights(network, tmp_path / f"run-{weight}", facts)
+        runs.append(tmp_path / f"run-{weight}")
+    return runs
+
+
+def test_an_average_better_than_its_runs_is_packed(finished: list[Path], tmp_path: Path) -> None:
+    said = command.average(DESIGNS["layer"], tmp_path, finished)
+    assert "average: nearness -0.5000" in said
+    packed = tmp_path / "prebuilt" / "layer"
+    assert float(load_file(packed / "weights.safetensors")["weight"]) == 2.5
+    facts = json.loads((packed / "training.json").read_text())
+    assert facts["command"] == "train 1.0"
+    assert facts["notes"].startswith(" Notes. ") and facts["notes"].endswith("of: `train 4.0`, 1,000 samples.")
+
+
+def test_an_average_that_is_no_better_is_not_packed(finished: list[Path], tmp_path: Path) -> None:
+    said = command.average(DESIGNS["layer"], tmp_path, [*finished, finished[0], finished[0]])
+    assert said.endswith("nothing was written")
+    assert not (tmp_path / "prebuilt").exists()
+
+
+def test_an_average_is_of_finished_runs_from_one_start(finished: list[Path], tmp_path: Path) -> None:
+    with pytest.raises(InvalidInputError, match="two runs or more"):
+        command.average(DESIGNS["layer"], tmp_path, finished[:1])
+    with pytest.raises(InvalidInputError, match="no folder of a run that has ended"):
+        command.average(DESIGNS["layer"], tmp_path, [finished[0], tmp_path])
+    for before in (None, {"samples": 6}):
+        facts = json.loads((finished[1] / "training.json").read_text())
+        (finished[1] / "training.json").write_text(json.dumps({**facts, "before": before}))
+        with pytest.raises(InvalidInputError, match="same trained weights"):
+            command.average(DESIGNS["layer"], tmp_path, finished)
 
 
 def _tiny_run(folder: Path) -> None:

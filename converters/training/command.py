@@ -1,8 +1,9 @@
-"""What ``python -m converters train`` and ``clean`` do."""
+"""What ``python -m converters train``, ``average`` and ``clean`` do."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from converters.catalogue import DESIGNS, Design
 from converters.networks.movenet import load_movenet
@@ -106,7 +107,7 @@ class Start:
 
 
 def train(start: Start, budget: Budget, run: Path | None = None) -> Path:
-    """Train a network, or resume its run, and write the best weights to ``prebuilt/<model>``.
+    """Train a network, or resume its run, and write the best weights to ``prebuilt/<model>`` and the run's folder.
 
     Args:
         start: the network, and how it learns.
@@ -125,7 +126,62 @@ def train(start: Start, budget: Budget, run: Path | None = None) -> Path:
     best, network = training.fit(), training.network
     network.load_state_dict(torch.load(best, map_location="cpu", weights_only=True))
     facts = training_facts(design, run, start.data, start.before, start.options(), start.seed)
+    save_weights(network, run, facts)
     return save_weights(network, start.folder, facts)
+
+
+def average(design: Design, data: Path, runs: list[Path]) -> str:
+    """Write the mean of the weights of some runs to ``prebuilt/<model>`` if it is better than each of them.
+
+    Runs that start from the same trained weights, with different seeds, end where the way between them is flat: their
+    mean is about as good as one longer run, and one core each can train them at once.
+
+    Args:
+        design: the network.
+        data: folder with ``dev.json`` and ``images/``.
+        runs: folders of finished runs; the facts of the first one come first.
+
+    Returns:
+        the figures of all, for people.
+
+    Raises:
+        InvalidInputError: there is one run alone, one has not ended, or they started from different weights.
+    """
+    facts = [_finished(run) for run in runs]
+    if len(runs) < 2 or facts[0]["before"] is None or any(fact["before"] != facts[0]["before"] for fact in facts):
+        raise InvalidInputError("an average is of two runs or more that started from the same trained weights")
+    task, stage = design.task(data), design.recipe.stages[-1]
+    states = [load_weights(design, run).state_dict() for run in runs]
+    network = design.network().eval()
+    lines, scores = [], []
+    for name, state in [*zip(map(str, runs), states), ("average", mean_weights(states))]:
+        network.load_state_dict(state)
+        figures = task.figures(Normalised(network).eval().to(memory_format=torch.channels_last), stage)  # type: ignore[call-overload]
+        scores.append(sum(figures[judge] for judge in task.judged_by))
+        lines.append(f"{name}: " + "  ".join(f"{key} {value:.4f}" for key, value in figures.items()))
+    if scores[-1] <= max(scores[:-1]):
+        return "\n".join([*lines, "the average is no better: nothing was written"])
+    others = "; ".join(f"`{fact['command']}`, {fact['samples']:,} samples" for fact in facts[1:])
+    notes = f"{facts[0]['notes']} The weights are the mean (`average`) of this run's and of: {others}."
+    return "\n".join([*lines, f"wrote {save_weights(network, PREBUILT / design.name, {**facts[0], 'notes': notes})}"])
+
+
+def mean_weights(states: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Of state dicts of one network; integers are the first one's."""
+    first = states[0]
+    return {
+        name: torch.stack([state[name] for state in states]).mean(dim=0) if tensor.is_floating_point() else tensor
+        for name, tensor in first.items()
+    }
+
+
+def _finished(run: Path) -> dict[str, Any]:
+    """Training facts of a run that has ended."""
+    path = run / "training.json"
+    if not path.exists():
+        raise InvalidInputError(f"{run} is no folder of a run that has ended: there is no training.json in it")
+    facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return facts
 
 
 def samples_seen(facts: dict[str, Any] | None) -> int:
