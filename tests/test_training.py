@@ -281,6 +281,16 @@ def _tiny_run(folder: Path) -> None:
     assert settled.average.updates == 20  # the size stays, and so does the average
     assert (folder / "later" / "best.pt").exists()
 
+    command.PREBUILT = folder / "prebuilt"
+    design = SimpleNamespace(
+        name="tiny", kind="pose", approach="top-down", network=TinyNetwork, task=PoseTask, recipe=TINY
+    )
+    packed = command.train(command.Start(design, folder), Budget(samples=80), folder / "whole")
+    assert packed == folder / "prebuilt" / "tiny" / "weights.safetensors"
+    for name in ("weights.safetensors", "training.json"):  # in the run's folder for `average`
+        assert packed.with_name(name).read_bytes() == (folder / "whole" / name).read_bytes()
+    assert json.loads(packed.with_name("training.json").read_text())["samples"] == 80
+
 
 def _loss(network: nn.Module, folder: Path) -> float:
     task, stage = PoseTask(folder), TINY.stages[-1]
