@@ -133,8 +133,8 @@ def train(start: Start, budget: Budget, run: Path | None = None) -> Path:
 def average(design: Design, data: Path, runs: list[Path]) -> str:
     """Write the mean of the weights of some runs to ``prebuilt/<model>`` if it is better than each of them.
 
-    Runs that start from the same trained weights, with different seeds, end where the way between them is flat: their
-    mean is about as good as one longer run, and one core each can train them at once.
+    Runs that start from the same trained weights, with different seeds, end so close together that their mean works as
+    well as they do, without a part of what each has learnt by chance; and one core each can train them at once.
 
     Args:
         design: the network.

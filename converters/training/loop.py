@@ -35,7 +35,8 @@ class Stage:
         until: share of the budget at which the stage ends.
         frozen: how the names of the parameters begin that stay as they are. The first layers see the largest maps, so
             steps are much faster when they are left alone.
-        calm: whether samples are changed less than usual: the end of a run settles on pictures as they are.
+        calm: whether samples are changed less than usual: the end of a run settles on pictures as they are. Tasks whose
+            samples are changed little anyway need not heed it.
     """
 
     input_size: tuple[int, int]
@@ -71,9 +72,8 @@ class Recipe:
 
         One that is settled goes on at full size alone, at half the rate, calm at the end, and with no layer left alone:
         what small pictures teach it has learnt. An hour at half size moved MobilePoseNet's PCK by 0.01, one at full
-        size by 0.03.
-        A younger one takes all stages but the first, the smallest, at the usual rate. A recipe with pictures of one
-        size stays as it is.
+        size by 0.03. A younger one takes all stages but the first, the smallest, at the usual rate. A recipe with
+        pictures of one size stays as it is.
         """
         if len(self.stages) == 1:
             return self
