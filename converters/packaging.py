@@ -51,6 +51,12 @@ def save_weights(network: nn.Module, folder: Path, training: dict[str, Any]) -> 
     return folder / "weights.safetensors"
 
 
+def read_facts(folder: Path) -> dict[str, Any]:
+    """What the weights in a folder were made from, as :func:`save_weights` wrote it."""
+    facts: dict[str, Any] = json.loads((folder / "training.json").read_text(encoding="utf-8"))
+    return facts
+
+
 def training_facts(
     design: Design,
     run: Path,
@@ -134,7 +140,7 @@ def build(
         raise InvalidInputError(
             f"{design.name} is trained: building it needs --data FOLDER to calibrate and measure it"
         )
-    training = json.loads((folder / "training.json").read_text(encoding="utf-8"))
+    training = read_facts(folder)
     if "curve" in training:
         draw_curve(training, folder / "curve.png")
     inputs = quantization.calibration_inputs(data, design)

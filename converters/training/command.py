@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from converters.catalogue import DESIGNS, Design
 from converters.networks.movenet import load_movenet
-from converters.packaging import PREBUILT, load_weights, save_weights, training_facts
+from converters.packaging import PREBUILT, load_weights, read_facts, save_weights, training_facts
 from converters.training.cleaning import cleaned_weights, filled_labels, look_twice
 from converters.training.loop import Normalised, Recipe, Task, Training
 from converters.training.people import STRIDE, read_people
@@ -63,10 +63,7 @@ class Start:
     @cached_property
     def before(self) -> dict[str, Any] | None:
         """Training facts of the weights it starts from; None for random ones."""
-        if not self.go_on:
-            return None
-        facts: dict[str, Any] = json.loads((self.folder / "training.json").read_text(encoding="utf-8"))
-        return facts
+        return read_facts(self.folder) if self.go_on else None
 
     def options(self) -> list[str]:
         """Of the command, for the record."""
@@ -152,11 +149,12 @@ def average(design: Design, data: Path, runs: list[Path]) -> str:
         raise InvalidInputError("an average is of two runs or more that started from the same trained weights")
     task, stage = design.task(data), design.recipe.stages[-1]
     states = [load_weights(design, run).state_dict() for run in runs]
-    network = design.network().eval()
+    network = design.network()
+    model = Normalised(network).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     lines, scores = [], []
     for name, state in [*zip(map(str, runs), states), ("average", mean_weights(states))]:
         network.load_state_dict(state)
-        figures = task.figures(Normalised(network).eval().to(memory_format=torch.channels_last), stage)  # type: ignore[call-overload]
+        figures = task.figures(model, stage)
         scores.append(sum(figures[judge] for judge in task.judged_by))
         lines.append(f"{name}: " + "  ".join(f"{key} {value:.4f}" for key, value in figures.items()))
     if scores[-1] <= max(scores[:-1]):
@@ -177,11 +175,9 @@ def mean_weights(states: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
 
 def _finished(run: Path) -> dict[str, Any]:
     """Training facts of a run that has ended."""
-    path = run / "training.json"
-    if not path.exists():
+    if not (run / "training.json").exists():
         raise InvalidInputError(f"{run} is no folder of a run that has ended: there is no training.json in it")
-    facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return facts
+    return read_facts(run)
 
 
 def samples_seen(facts: dict[str, Any] | None) -> int:

@@ -46,17 +46,15 @@ MANY_EPOCHS = Augmentation(turn_share=0.15)
 """The full strength: for a network that knows the training people better than others."""
 LEARNT_BY_HEART = 1_000_000
 """Samples, some twenty epochs, after which a network does."""
-CALM = Augmentation(
-    rotation_share=0.3,
+CALM = replace(
+    FEW_EPOCHS,
     turn_share=0.05,
     scale=0.2,
     aspect=1.15,
-    shift=0.04,
     half_body_share=0.15,
     cut_share=0.15,
     other_person_share=0.1,
     colour=0.15,
-    blur_share=0.05,
 )
 """For the end of a run: people nearly as pictures show them."""
 
