@@ -16,7 +16,6 @@ from converters.catalogue import DESIGNS
 from converters.networks.efficienthrnet import EfficientHRNet
 from converters.training import pictures as pictures_module
 from converters.training.augmentation import half_body_box
-from converters.training.cleaning import Doubt, Guess, cleaned_weights, filled_labels
 from converters.training.command import Start, trained
 from converters.training.crowds import read_crowds
 from converters.training.loop import SETTLED, Stage
@@ -283,50 +282,6 @@ def test_crowds_keep_who_has_keypoints_and_mask_who_has_not() -> None:
     assert crowd.keypoints[:, 0].tolist() == [[3, 4], [35, 10]]
     assert crowd.weights[:, 0].tolist() == [0.5, 0.25]
     assert crowd.unlabelled.shape == (0, 4)
-
-
-# Label cleaning
-
-
-@pytest.mark.parametrize(
-    ("look", "second", "confidence", "kept"),
-    [
-        ((50, 50), (50, 50), 0.9, 0.0),  # both looks see it elsewhere
-        ((12, 10), (12, 10), 0.9, 1.0),  # both see it about where the label is
-        ((50, 50), (70, 70), 0.9, 1.0),  # they do not agree
-        ((50, 50), (50, 50), 0.2, 1.0),  # they are not sure
-    ],
-)
-def test_a_label_loses_trust_only_where_both_looks_surely_contradict_it(look, second, confidence, kept) -> None:
-    labels = np.array([[[10.0, 10.0]]])
-    looks = np.array([[[look]], [[second]]], dtype=float)
-    weights = cleaned_weights(labels, np.ones((1, 1)), looks, np.full((2, 1, 1), confidence), np.array([100.0]))
-    assert weights.tolist() == [[kept]]
-
-
-def test_contradicted_labels_can_keep_a_part_of_their_trust() -> None:
-    looks = np.full((2, 1, 1, 2), 50.0)
-    args = (np.zeros((1, 1, 2)), np.full((1, 1), 0.5), looks, np.ones((2, 1, 1)), np.array([100.0]))
-    assert cleaned_weights(*args, Doubt(trust=0.5)).tolist() == [[0.25]]
-
-
-@pytest.mark.parametrize(
-    ("second", "confidence", "size", "weight", "new"),
-    [
-        ((50, 52), 0.9, 100, 0.0, True),
-        ((50, 60), 0.9, 100, 0.0, False),  # the looks do not agree
-        ((50, 52), 0.1, 100, 0.0, False),  # they are not sure
-        ((50, 50.5), 0.9, 30, 0.0, False),  # the person is too small to be seen well
-        ((50, 52), 0.9, 100, 0.5, False),  # it has a label
-    ],
-)
-def test_a_label_is_new_only_where_there_is_none_and_both_looks_agree(second, confidence, size, weight, new) -> None:
-    looks = np.array([[[(50, 50)]], [[second]]], dtype=float)
-    labels, weights = filled_labels(
-        np.array([[[10.0, 10.0]]]), np.full((1, 1), weight), looks, np.full((2, 1, 1), confidence), np.array([size])
-    )
-    assert weights.tolist() == [[Guess().trust if new else weight]]
-    assert np.allclose(labels, [[[50, (50 + second[1]) / 2] if new else [10, 10]]])
 
 
 def test_a_network_in_training_is_measured_through_the_sdks_own_pipeline(tmp_path, monkeypatch) -> None:

@@ -9,7 +9,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -21,7 +20,6 @@ from converters.training import command, pictures
 from converters.training.command import samples_seen
 from converters.training.loop import CALM_FROM, SETTLED, Recipe, Stage, Training
 from converters.training.losses import HeatmapLoss, gaussian_targets
-from converters.training.people import read_labels, read_people
 from converters.training.pose import PoseTask, recipe, target_sigma
 from converters.training.schedule import AveragedWeights, Budget, Cosine
 from mobilepose_sdk.errors import InvalidInputError
@@ -173,33 +171,6 @@ def test_a_tiny_run_learns_goes_through_its_stages_and_resumes(folder: Path) -> 
     process.start()
     process.join()
     assert process.exitcode == 0
-
-
-def test_cleaning_writes_the_labels_that_training_reads(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Stubborn(nn.Module):
-        """Sees every keypoint in the middle of its crop."""
-
-        def forward(self, crops: Tensor) -> Tensor:
-            heatmaps = torch.zeros(len(crops), 17, crops.shape[2] // 4, crops.shape[3] // 4)
-            heatmaps[:, :, heatmaps.shape[2] // 2, heatmaps.shape[3] // 2] = 1.0
-            return heatmaps
-
-    monkeypatch.setattr(command, "trained", lambda name: Stubborn())
-    said = command.clean("lpn-50", folder, folder / "labels.json")
-    people = read_people(folder / "train.json")[1]
-    far = np.stack([np.linalg.norm(person.keypoints - 80, axis=1) for person in people])
-    size = 110  # the boxes' side; labels within a pixel of the limit may fall either way
-    labels = read_labels(folder / "labels.json")
-    triples = np.stack([labels[person.id] for person in people])
-    middle = np.linalg.norm(triples[..., :2] - 80, axis=2) < 3
-    doubted, kept = far > 0.2 * size + 1, far < 0.2 * size - 1
-    assert middle[doubted].all() and (triples[doubted, 2] == 0.5).all()
-    assert (triples[kept, 2] == 1).all()
-    assert np.allclose(triples[kept, :2], np.stack([p.keypoints for p in people])[kept], atol=0.01)
-    assert said.startswith(f"{(triples[..., 2] < 1).sum()} of 102 labels of 6 people are contradicted")
-    again = read_people(folder / "train.json", labels=labels)[1]
-    assert np.array_equal(np.stack([p.keypoints for p in again]), triples[..., :2])
-    assert np.array_equal(np.stack([p.weights for p in again]), triples[..., 2])
 
 
 @pytest.fixture
