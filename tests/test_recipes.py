@@ -81,6 +81,9 @@ def test_half_bodies_are_heads_portraits_upper_or_lower_bodies() -> None:
     boxes = {tuple(half_body_box(keypoints, np.ones(17, bool), rng)) for _ in range(100)}  # type: ignore[arg-type]
     assert sorted(boxes) == [(-15, -15, 115, 115), (-9, -9, 69, 69), (-6, -6, 46, 46), (102.5, 102.5, 167.5, 167.5)]
     assert half_body_box(keypoints, np.arange(17) > 13, rng) is None
+    smaller = keypoints / 4  # the head's keypoints are 10 pixels apart, the shoulders' 15
+    assert len({half_body_box(smaller, np.ones(17, bool), rng) is None for _ in range(100)}) == 2
+    assert half_body_box(smaller, np.arange(17) < 7, rng) is None
 
 
 # Multi-angle pose distillation (ELPN §4)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from converters.training.augmentation import Augmentation, picture_end
+from converters.training.augmentation import Augmentation, change_colour, picture_end
 from converters.training.people import Person, PoseSamples
 from converters.training.pose import repeats
 from mobilepose_sdk.skeleton import COCO_17
@@ -132,6 +132,19 @@ def test_somebody_turned_any_way_is_whole_in_their_crop(folder: Path) -> None:
         x, y = (xy[1] - xy[0]).tolist()
         quarters.add((x > 0, y > 0))
     assert len(quarters) == 4
+
+
+def test_tinted_light_takes_more_of_one_colour_than_of_another() -> None:
+    grey, rng = np.full((4, 4, 3), 200, np.uint8), np.random.default_rng(0)
+    light = replace(PLAIN, colour=1e-6, blur_share=0.0)
+    daylight, tinted = (
+        np.stack([change_colour(grey, replace(light, tint_share=share), rng)[0, 0] for _ in range(100)]).astype(int)
+        for share in (0.0, 1.0)
+    )
+    assert np.ptp(daylight, axis=1).max() <= 1
+    changed = tinted[np.ptp(tinted, axis=1) > 10]
+    assert len(changed) > 50
+    assert changed.min() >= 0.3 * 200 - 1 and changed.max() <= 1.1 * 200 + 1
 
 
 def test_flipping_swaps_left_and_right() -> None:

@@ -15,9 +15,11 @@ HEAD_AND_SHOULDERS = slice(0, 7)
 UPPER_BODY = slice(0, 11)
 LOWER_BODY = slice(11, 17)
 HIPS, KNEES = slice(11, 13), slice(13, 15)
-PARTS = ((HEAD, 0.15), (HEAD_AND_SHOULDERS, 0.25), (UPPER_BODY, 0.35), (LOWER_BODY, 0.25))
+PARTS = ((HEAD, 0.2), (HEAD_AND_SHOULDERS, 0.3), (UPPER_BODY, 0.3), (LOWER_BODY, 0.2))
 """What is shown of a body when not all of it is, and how often: the papers' two halves, and portraits, which a network
 that knows whole bodies alone gets wrong: it expects small faces."""
+SMALLEST_PART = 16
+"""Pixels of the picture between the keypoints of a part that is worth a crop of its own; a smaller head is a smear."""
 
 CUT_SIDES = (0.15, 0.1, 0.15, 0.6)
 """How often a picture ends left of, above, right of and below the middle of somebody."""
@@ -38,6 +40,7 @@ class Augmentation:
         cut_share: crops whose picture ends inside the person.
         other_person_share: crops in which a person from another picture stands beside or before this one.
         colour: strength of brightness, contrast and saturation changes.
+        tint_share: crops under coloured or little light besides, as bars, stages and evenings have.
         blur_share: crops that are blurred or taken down in resolution, as small people in large pictures are.
     """
 
@@ -51,17 +54,21 @@ class Augmentation:
     cut_share: float = 0.3
     other_person_share: float = 0.2
     colour: float = 0.3
+    tint_share: float = 0.12
     blur_share: float = 0.15
 
 
 def half_body_box(keypoints: Array, labelled: Array, rng: np.random.Generator) -> Array | None:
-    """Box (4,) around one of :data:`PARTS`, or None where too few of its keypoints are labelled."""
+    """Box (4,) around one of :data:`PARTS`, or None where too few of its keypoints are labelled, or it is too small."""
     part = PARTS[rng.choice(len(PARTS), p=[share for _, share in PARTS])][0]
     points = keypoints[part][labelled[part]]
     if len(points) < 4:
         return None
     low, high = points.min(axis=0), points.max(axis=0)
-    margin = 0.15 * max(float((high - low).max()), 1.0)
+    extent = float((high - low).max())
+    if extent < SMALLEST_PART:
+        return None
+    margin = 0.15 * extent
     return np.concatenate([low - margin, high + margin])
 
 
@@ -121,7 +128,10 @@ def change_colour(crop: NDArray[np.uint8], augmentation: Augmentation, rng: np.r
         contrast = 1 + rng.uniform(-strength, strength)
         matrix = contrast * gains @ (saturation * np.eye(3) + (1 - saturation) * grey)
         shift = 128 * (1 - contrast) + rng.uniform(-strength, strength) * 80
-        crop = np.asarray(cv2.transform(crop, np.column_stack([matrix, np.full(3, shift)])), np.uint8)
+        if rng.random() < augmentation.tint_share:
+            light = rng.uniform(0.3, 1.1, 3)
+            matrix, shift = light[:, None] * matrix, shift * light
+        crop = np.asarray(cv2.transform(crop, np.column_stack([matrix, np.broadcast_to(shift, 3)])), np.uint8)
     if rng.random() < augmentation.blur_share:
         height, width = crop.shape[:2]
         factor = rng.uniform(0.25, 0.7)

@@ -45,7 +45,7 @@ class Stage:
     calm: bool = False
 
 
-SETTLED = 200_000
+SETTLED = 400_000
 """Samples after which a network has learnt what small pictures teach."""
 CALM_FROM = 0.75
 """Share of a settled network's run after which its samples are calm."""

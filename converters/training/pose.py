@@ -38,6 +38,7 @@ FEW_EPOCHS = Augmentation(
     shift=0.04,
     half_body_share=0.25,
     colour=0.2,
+    tint_share=0.06,
     blur_share=0.05,
 )
 """For runs of some ten epochs, limited by what they see and not by overfitting; LPN's 150 use the full strength."""
