@@ -88,12 +88,19 @@ def training_facts(
         "seed": seed,
         "samples": curve[-1]["samples"],
         "minutes": curve[-1]["minutes"],
-        "machine": "2 CPU cores",
+        "machine": _machine(),
         "notes": _notes(run),
         "before": before,
         "data": {source: {"pictures": n, **SOURCES.get(source, {})} for source, n in sorted(counts.items())},
         "curve": curve,
     }
+
+
+def _machine() -> str:
+    if torch.cuda.is_available():
+        return str(torch.cuda.get_device_name())
+    threads = torch.get_num_threads()
+    return f"{threads} CPU thread{'s' if threads > 1 else ''}"
 
 
 def _notes(run: Path) -> str:

@@ -100,6 +100,8 @@ class LiveReader:
             return None
         try:
             frame = self._newest.take(self._timeout)
+            if frame is None and self._newest.stopped.is_set():
+                return None
         except BaseException:
             self.close()
             raise
@@ -135,9 +137,11 @@ class _Newest:
             self._changed.notify()
 
     def take(self, timeout: float) -> Frame | None:
-        """Wait for a frame that nobody had yet; None when none came in time."""
+        """Wait for a frame that nobody had yet; None when none came in time, or when it was stopped."""
         with self._changed:
-            self._changed.wait_for(lambda: self._frame is not None or self._error is not None, timeout)
+            self._changed.wait_for(
+                lambda: self._frame is not None or self._error is not None or self.stopped.is_set(), timeout
+            )
             frame, self._frame = self._frame, None
             if frame is None and self._error is not None:
                 raise self._error
@@ -145,6 +149,8 @@ class _Newest:
 
     def stop(self) -> None:
         self.stopped.set()
+        with self._changed:
+            self._changed.notify()
 
 
 def _keep_reading(source: int | str, capture: Any, timeout: float, newest: _Newest) -> None:

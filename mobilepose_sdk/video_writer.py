@@ -43,6 +43,7 @@ class VideoWriter:
         # OpenCV's writers do not take every name on every system.
         self._plain = self._path if str(self._path).isascii() else None
         self._writer: Any = None
+        self._last: Array | None = None
         self._size, self._count, self._first = (0, 0), 0, 0.0
 
     def write(self, picture: Array, timestamp: float) -> None:
@@ -51,10 +52,13 @@ class VideoWriter:
             self._open((picture.shape[1], picture.shape[0]), timestamp)
         if (picture.shape[1], picture.shape[0]) != self._size:
             picture = letterbox(picture, self._size)[0]
-        due = round(min(timestamp - self._first, (self._count / self._fps) + LONGEST_PAUSE) * self._fps) + 1
-        for _ in range(max(due - self._count, 1)):
-            self._writer.write(picture)
+        missing = round((timestamp - self._first) * self._fps) - self._count
+        excess = max(missing - round(LONGEST_PAUSE * self._fps), 0)
+        self._first += excess / self._fps  # later pictures are as much earlier, too
+        for shown in [self._last] * (missing - excess) + [picture]:
+            self._writer.write(shown)
             self._count += 1
+        self._last = picture.copy()
 
     def _open(self, size: tuple[int, int], timestamp: float) -> None:
         if self._plain is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -194,6 +195,13 @@ def test_a_fresh_process_tells_cold_start_and_peak_memory():
     run = fresh_run({"threads": 1})
     assert run.cold_start > 0.05  # Python alone takes longer
     assert 50e6 < run.peak_memory < 4e9
+
+
+def test_a_fresh_process_finds_a_folder_named_from_here(tmp_path, monkeypatch):
+    shutil.copytree(find_model("lpn-50").folder, tmp_path / "mine")
+    monkeypatch.chdir(tmp_path)
+    (found,) = profile([Configuration("mine", threads=1)], repeats=1)
+    assert found.fresh is not None and found.fresh.cold_start > 0.05
 
 
 def test_peak_memory_grows_with_what_is_held():

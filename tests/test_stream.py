@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 from walkers import Camera, Detector, find, frame
@@ -247,6 +249,16 @@ def test_a_camera_that_stalls_ends_the_stream(make, camera):
     with pytest.raises(SourceLostError, match="camera 0 has given no frame for 0.2 s"):
         next(stream)
     assert list(stream) == []
+
+
+def test_a_stream_that_another_thread_closes_ends_at_once(make, camera):
+    camera(frame((100, 100)))
+    stream = make().stream(0, timeout=60)
+    next(stream)
+    closing = threading.Timer(0.2, stream.close)
+    closing.start()
+    assert list(stream) == []
+    closing.join()
 
 
 def test_a_camera_that_goes_away_is_opened_again_a_few_times(make, camera):

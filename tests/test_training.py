@@ -173,6 +173,22 @@ def test_a_tiny_run_learns_goes_through_its_stages_and_resumes(folder: Path) -> 
     assert process.exitcode == 0
 
 
+def test_a_run_is_resumed_as_it_was_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "PREBUILT", tmp_path)
+    run, budget = tmp_path / "run", Budget(samples=100)
+    design = SimpleNamespace(name="tiny", network=TinyNetwork, task=PoseTask, recipe=TINY)
+    first = {"samples": 5, "before": None}
+    save_weights(TinyNetwork(), tmp_path / "tiny", first)
+    start = command.Start(design, tmp_path, go_on=True, seed=3)
+    start.training(budget, run)
+    save_weights(TinyNetwork(), tmp_path / "tiny", {"samples": 7, "before": first})
+    start.training(budget, run)
+    assert start.before(run) == first
+    for other in (replace(start, seed=4), replace(start, go_on=False), replace(start, method="half-body")):
+        with pytest.raises(InvalidInputError, match="begun with --continue --seed 3"):
+            other.training(budget, run)
+
+
 @pytest.fixture
 def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """Two finished runs of one layer, whose task likes its weight to be near 3, the weight of neither."""
@@ -261,6 +277,8 @@ def _tiny_run(folder: Path) -> None:
     for name in ("weights.safetensors", "training.json"):  # in the run's folder for `average`
         assert packed.with_name(name).read_bytes() == (folder / "whole" / name).read_bytes()
     assert json.loads(packed.with_name("training.json").read_text())["samples"] == 80
+    with pytest.raises(InvalidInputError, match="has ended"):
+        command.train(command.Start(design, folder), Budget(samples=120), folder / "whole")
 
 
 def _loss(network: nn.Module, folder: Path) -> float:

@@ -314,14 +314,14 @@ def test_slow_frames_are_repeated_and_none_is_left_out(tmp_path):
         for index, time in enumerate([5.0, 5.1, 5.5, 5.51, 5.52]):
             writer.write(np.full((*SIZE[::-1], 3), 50 * index, np.uint8), time)
     greys = [round(float(frame.image.mean()) / 50) for frame in frames_of(tmp_path / "out.avi")]
-    assert greys == [0, 1, 2, 2, 2, 2, 3, 4]
+    assert greys == [0, 1, 1, 1, 1, 2, 3, 4]
 
 
 def test_a_very_long_pause_is_cut(tmp_path):
     with VideoWriter(tmp_path / "out.avi", 5.0) as writer:
-        for time in (0.0, 1e6):
+        for time in (0.0, 1e6, 1e6 + 0.2, 1e6 + 0.4):
             writer.write(np.zeros((*SIZE[::-1], 3), np.uint8), time)
-    assert len(frames_of(tmp_path / "out.avi")) <= 60
+    assert len(frames_of(tmp_path / "out.avi")) == 1 + 50 + 3
 
 
 def test_frames_of_other_sizes_are_fitted_in(tmp_path):

@@ -127,11 +127,11 @@ def change_colour(crop: NDArray[np.uint8], augmentation: Augmentation, rng: np.r
         gains = np.diag(1 + rng.uniform(-strength, strength, 3) * 0.3)
         contrast = 1 + rng.uniform(-strength, strength)
         matrix = contrast * gains @ (saturation * np.eye(3) + (1 - saturation) * grey)
-        shift = 128 * (1 - contrast) + rng.uniform(-strength, strength) * 80
+        shift = np.full(3, 128 * (1 - contrast) + rng.uniform(-strength, strength) * 80)
         if rng.random() < augmentation.tint_share:
             light = rng.uniform(0.3, 1.1, 3)
             matrix, shift = light[:, None] * matrix, shift * light
-        crop = np.asarray(cv2.transform(crop, np.column_stack([matrix, np.broadcast_to(shift, 3)])), np.uint8)
+        crop = np.asarray(cv2.transform(crop, np.column_stack([matrix, shift])), np.uint8)
     if rng.random() < augmentation.blur_share:
         height, width = crop.shape[:2]
         factor = rng.uniform(0.25, 0.7)

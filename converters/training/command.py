@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -60,10 +59,29 @@ class Start:
     def folder(self) -> Path:
         return PREBUILT / self.design.name
 
-    @cached_property
-    def before(self) -> dict[str, Any] | None:
-        """Training facts of the weights it starts from; None for random ones."""
-        return read_facts(self.folder) if self.go_on else None
+    @property
+    def way(self) -> list[str]:
+        """How the command says what the run learns from, and with which seed."""
+        return [*(["--continue"] if self.go_on else []), *self.options(), "--seed", str(self.seed)]
+
+    def before(self, run: Path) -> dict[str, Any] | None:
+        """Training facts of the weights the run starts from; None for random ones.
+
+        A run that is resumed has them in its ``start.json``: other weights may be packaged by then.
+
+        Raises:
+            InvalidInputError: the folder's run was begun in another way.
+        """
+        if not (run / "start.json").exists():
+            return read_facts(self.folder) if self.go_on else None
+        begun = json.loads((run / "start.json").read_text(encoding="utf-8"))
+        if begun["way"] != self.way:
+            raise InvalidInputError(
+                f"{run} holds a run that was begun with {' '.join(begun['way'])}, not {' '.join(self.way)}; resume it "
+                "as it was begun, or give another folder (--run)"
+            )
+        before: dict[str, Any] | None = begun["before"]
+        return before
 
     def options(self) -> list[str]:
         """Of the command, for the record."""
@@ -76,18 +94,21 @@ class Start:
         """The run, or what is left of it.
 
         Raises:
-            InvalidInputError: the method does not fit the network, or lacks its teacher; or labels or shares do not
-                fit the method.
+            InvalidInputError: the method does not fit the network, or lacks its teacher; labels or shares do not
+                fit the method; or the folder's run was begun in another way.
         """
-        task, recipe = self._method()
+        before = self.before(run)
+        task, recipe = self._method(before)
+        run.mkdir(parents=True, exist_ok=True)
+        (run / "start.json").write_text(json.dumps({"way": self.way, "before": before}), encoding="utf-8")
         torch.manual_seed(recipe.seed)
         network = load_weights(self.design, self.folder) if self.go_on else self.design.network()
         return Training(network, task, recipe, budget, run)
 
-    def _method(self) -> tuple[Task, Recipe]:
+    def _method(self, before: dict[str, Any] | None) -> tuple[Task, Recipe]:
         task, recipe = self.design.task(self.data), replace(self.design.recipe, seed=self.seed)
         if self.go_on:
-            seen = samples_seen(self.before)  # of every kind of network: facts that are missing are missed now
+            seen = samples_seen(before)
             recipe = recipe.for_trained(seen)
             task = task.for_trained(seen) if isinstance(task, PoseTask) else task
         if self.labels is not None:
@@ -115,14 +136,16 @@ def train(start: Start, budget: Budget, run: Path | None = None) -> Path:
         the path of the weights.
 
     Raises:
-        InvalidInputError: as :meth:`Start.training` says.
+        InvalidInputError: as :meth:`Start.training` says, or the folder's run has ended.
     """
     design = start.design
     run = run or Path("runs") / (design.name if start.method is None else f"{design.name}-{start.method}")
+    if (run / "training.json").exists():
+        raise InvalidInputError(f"the run in {run} has ended; give a new one another folder (--run), or move that one")
     training = start.training(budget, run)
     best, network = training.fit(), training.network
     network.load_state_dict(torch.load(best, map_location="cpu", weights_only=True))
-    facts = training_facts(design, run, start.data, start.before, start.options(), start.seed)
+    facts = training_facts(design, run, start.data, start.before(run), start.options(), start.seed)
     save_weights(network, run, facts)
     return save_weights(network, start.folder, facts)
 

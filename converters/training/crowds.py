@@ -20,7 +20,7 @@ from mobilepose_sdk.skeleton import COCO_17
 
 Array = NDArray[Any]
 MOST_PEOPLE = 24
-MOST_MASKED = 24
+MOST_MASKED = 64
 
 
 class Crowd(NamedTuple):

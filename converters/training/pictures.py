@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,9 @@ class PicturePack:
     def _write(self, paths: list[Path], index_path: Path) -> None:
         CACHE.mkdir(parents=True, exist_ok=True)
         rows, offset = [], 0
-        with open(self._pixels_path, "wb") as out:
+        # Under another name until they are whole: another run may start at the same time.
+        pixels, index = (path.with_suffix(f".{os.getpid()}{path.suffix}") for path in (self._pixels_path, index_path))
+        with open(pixels, "wb") as out:
             for path in tqdm(paths, desc="decoding pictures", unit="picture"):
                 picture = cv2.imdecode(np.fromfile(path, dtype=np.uint8), cv2.IMREAD_COLOR)
                 if picture is None:
@@ -45,7 +48,9 @@ class PicturePack:
                 out.write(picture.tobytes())
                 rows.append((offset, *picture.shape[:2]))
                 offset += picture.size
-        np.save(index_path, np.array(rows, dtype=np.int64))  # last, so that a broken run starts anew
+        np.save(index, np.array(rows, dtype=np.int64))
+        pixels.replace(self._pixels_path)
+        index.replace(index_path)  # last: it says that the pixels are there
 
     def __getitem__(self, image_id: int) -> NDArray[np.uint8]:
         if self._pixels is None:  # opened late: each data-loading process maps the file itself

@@ -140,9 +140,10 @@ class _TorchRuntime:
         self.network = network
 
     def __call__(self, batch: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-        pictures = torch.from_numpy(batch.transpose(0, 3, 1, 2).copy())
-        with torch.autocast("cpu", torch.bfloat16), torch.inference_mode():
-            return [output.float().numpy() for output in self.network(pictures)]
+        device = next((parameter.device for parameter in self.network.parameters()), torch.device("cpu"))
+        pictures = torch.from_numpy(batch.transpose(0, 3, 1, 2).copy()).to(device)
+        with torch.autocast(device.type, torch.bfloat16), torch.inference_mode():
+            return [output.float().cpu().numpy() for output in self.network(pictures)]
 
     def close(self) -> None:
         pass

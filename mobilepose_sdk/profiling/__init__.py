@@ -142,7 +142,9 @@ def _resolved(one: Configuration, card: ModelCard) -> Configuration:
 
 def _arguments(one: Configuration) -> dict[str, Any]:
     """A configuration as arguments of ``PoseEstimator``."""
-    named = {"model": one.model, "runtime": one.runtime, "precision": one.precision, "detector": one.detector}
+    # Paths, since the new process runs in another folder.
+    model, detector = (str(find_model(name).folder.resolve()) for name in (one.model, one.detector))
+    named = {"model": model, "runtime": one.runtime, "precision": one.precision, "detector": detector}
     return {**named, **({"threads": one.threads} if one.threads else {})}
 
 
