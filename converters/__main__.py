@@ -98,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _add_runtimes(importer)
     importer.set_defaults(run_command=_import)
 
-    verifier = commands.add_parser("verify", help="compare a model's files with its torch network, output by output")
+    verifier = commands.add_parser("verify", help="convert a model once more and compare it with its torch network")
     verifier.add_argument("model")
     verifier.add_argument("--data", type=Path, help="folder with train.json and images/, for crops and calibration")
     verifier.add_argument(
@@ -107,7 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     verifier.add_argument(
         "--weights", type=Path, help="model folder with weights.safetensors; prebuilt/MODEL when omitted"
     )
-    _add_runtimes(verifier)
+    _add_runtimes(verifier, "both")
     verifier.set_defaults(run_command=_verify)
 
     options = parser.parse_args(arguments)
@@ -135,9 +135,9 @@ def _verify(options: argparse.Namespace) -> None:
         raise SystemExit(1)
 
 
-def _add_runtimes(command: argparse.ArgumentParser) -> None:
+def _add_runtimes(command: argparse.ArgumentParser, omitted: str = "openvino") -> None:
     command.add_argument(
-        "--runtime", action="append", choices=("openvino", "tflite"), help="may be given twice; openvino when omitted"
+        "--runtime", action="append", choices=("openvino", "tflite"), help=f"may be given twice; {omitted} when omitted"
     )
     command.add_argument(
         "--tflite-python",

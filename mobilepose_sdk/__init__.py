@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from mobilepose_sdk.models import list_models as list_models
     from mobilepose_sdk.results import PoseResult as PoseResult
     from mobilepose_sdk.skeleton import Skeleton as Skeleton
+    from mobilepose_sdk.smoothing import Smoothing as Smoothing
+    from mobilepose_sdk.streaming import PoseStream as PoseStream
+    from mobilepose_sdk.tracking import Tracking as Tracking
 
 __version__ = "0.1.0"
 
@@ -29,6 +32,9 @@ _HOMES = {
     "PersonDetector": "detection",
     "ModelCard": "models",
     "list_models": "models",
+    "PoseStream": "streaming",
+    "Tracking": "tracking",
+    "Smoothing": "smoothing",
     "Skeleton": "skeleton",
     "MobilePoseError": "errors",
 }

@@ -22,8 +22,7 @@ from mobilepose_sdk.throughput import GROUP
 Array = NDArray[Any]
 SECOND_LOOK = 2 / 3
 """Size of the second look at a picture, in parts of the first, for those who fill the picture: they are too large for
-the network in the first. Of full-length fashion pictures, it finds 35 % of the people with one look and all with both
-(``benchmarks/looks.py``)."""
+the network in the first (``benchmarks/looks.py`` counts them)."""
 LARGE = 0.5
 """Share of the picture's width or height from which on somebody seen in the second look counts; smaller people are seen
 better in the first."""
@@ -37,11 +36,12 @@ class PersonDetector:
     Args:
         model: name of a packaged detector, or a model folder.
         min_score: people below this score, above 0 and under 1, are left out; the card's threshold when None.
+        runtime, device: as :class:`~mobilepose_sdk.PoseEstimator` has them.
         precision: the card's first when None.
         threads: CPU threads, see :func:`mobilepose_sdk.runtimes.load`.
 
     Raises:
-        ModelNotFoundError, ModelFileError: see :func:`mobilepose_sdk.runtimes.load`.
+        ModelNotFoundError, ModelFileError, MissingDependencyError: see :func:`mobilepose_sdk.runtimes.load`.
         InvalidInputError: ``min_score`` is out of range.
     """
 

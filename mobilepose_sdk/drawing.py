@@ -37,7 +37,8 @@ def draw_poses(image: PictureSource, result: PoseResult, *, min_score: float = D
     """Draw boxes, limbs and keypoints onto a copy of a picture.
 
     The person's left is blue, the right orange, what joins the two white; everything is outlined, to be seen on any
-    background. Lines grow with the person and the picture. The highest-scored person is drawn last, on top.
+    background. Lines grow with the person and the picture. The highest-scored person is drawn last, on top. People who
+    are followed have their number in the box's corner.
 
     Args:
         image: the picture the result came from: anything :func:`mobilepose_sdk.sources.read_picture` reads, arrays BGR.
@@ -65,6 +66,8 @@ def draw_poses(image: PictureSource, result: PoseResult, *, min_score: float = D
         _draw_box(canvas, result.boxes[person], thickness)
         _draw_limbs(canvas, keypoints, shown, result.skeleton, thickness)
         _draw_keypoints(canvas, keypoints, shown, result.skeleton, thickness)
+        if result.track_ids is not None:
+            _draw_number(canvas, result.boxes[person], int(result.track_ids[person]), thickness)
     return np.asarray(canvas, dtype=np.uint8)
 
 
@@ -114,6 +117,19 @@ def _draw_keypoints(
         centre = _fixed_point(keypoints[index])
         for size, color in ((radius + max(1.0, thickness * 0.3), OUTLINE), (radius, keypoint_colors(skeleton)[index])):
             cv2.circle(canvas, centre, round(size * 2**_SHIFT), color, cv2.FILLED, cv2.LINE_AA, _SHIFT)
+
+
+def _draw_number(canvas: NDArray[np.uint8], box: Array, number: int, thickness: float) -> None:
+    """In the upper left corner of the box, or of what the picture shows of it."""
+    if not np.isfinite(box).all():
+        return
+    text, font = str(number), cv2.FONT_HERSHEY_SIMPLEX
+    scale, line = max(0.4, thickness / 6), max(1, round(thickness / 3))
+    (width, height), below = cv2.getTextSize(text, font, scale, line)
+    size = np.array([width, height]) + 2 * below
+    x, y = np.clip(box[:2], 0, np.maximum(np.array(canvas.shape[1::-1]) - size, 0)).round().astype(int).tolist()
+    cv2.rectangle(canvas, (x, y), (x + int(size[0]), y + int(size[1])), OUTLINE, cv2.FILLED)
+    cv2.putText(canvas, text, (x + below, y + below + height), font, scale, BOX, line, cv2.LINE_AA)
 
 
 def _fixed_point(xy: Array) -> tuple[int, int]:

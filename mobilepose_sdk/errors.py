@@ -38,6 +38,10 @@ class OutputError(MobilePoseError, OSError):
     """A result cannot be written or shown."""
 
 
+class StateError(MobilePoseError, RuntimeError):
+    """Too late or too early: an estimator that was closed, or a stream without a result yet."""
+
+
 class ModelNotFoundError(MobilePoseError, LookupError):
     """No model of that name, precision or runtime."""
 

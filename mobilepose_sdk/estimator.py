@@ -15,7 +15,7 @@ from mobilepose_sdk.decoding import heatmaps
 from mobilepose_sdk.decoding.nms import METHODS as NMS_METHODS
 from mobilepose_sdk.decoding.nms import Method as NMSMethod
 from mobilepose_sdk.detection import PersonDetector
-from mobilepose_sdk.errors import InvalidInputError, InvalidTypeError, MobilePoseError
+from mobilepose_sdk.errors import InvalidInputError, InvalidTypeError, StateError
 from mobilepose_sdk.following import estimates, without_duplicates
 from mobilepose_sdk.frames import UNKNOWN_FPS
 from mobilepose_sdk.models import DEFAULT_DETECTOR, DEFAULT_POSE_MODEL, find_model
@@ -212,7 +212,7 @@ class PoseEstimator:
 
     def _estimate(self, images: list[Array], boxes: list[Array | None]) -> list[PoseResult]:
         if self._closed:
-            raise MobilePoseError("the estimator was closed; make a new one")
+            raise StateError("the estimator was closed; make a new one")
         return self._pipeline(images, boxes)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilepose_sdk.errors import MobilePoseError
+from mobilepose_sdk.errors import StateError
 from mobilepose_sdk.frames import FrameReader
 from mobilepose_sdk.results import PoseResult
 
@@ -53,10 +53,10 @@ class PoseStream:
         """(H, W, 3) uint8, BGR: the picture of the newest result.
 
         Raises:
-            MobilePoseError: there is no result yet.
+            StateError: there is no result yet.
         """
         if self._frame is None:
-            raise MobilePoseError("there is no frame yet: take a result from the stream first")
+            raise StateError("there is no frame yet: take a result from the stream first")
         return self._frame
 
     @property

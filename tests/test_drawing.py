@@ -71,6 +71,20 @@ class TestWhatIsShown:
         assert at(drawn, (xy[5] + xy[6]) / 2) == CENTRE
         assert at(drawn, (40, 150)) == BOX
 
+    def test_people_who_are_followed_have_their_number(self) -> None:
+        plain, first, other = (
+            draw_poses(canvas(), figure(PERSON, track_ids=ids)) for ids in (None, np.array([1]), np.array([7]))
+        )
+        changed = np.argwhere((first != plain).any(axis=2))
+        assert (changed.min(axis=0) >= 38).all() and (changed.max(axis=0) <= (80, 80)).all()  # a corner of the box
+        assert (first != other).any()
+
+    @pytest.mark.parametrize("box", [(-500.0, -400.0, 60.0, 80.0), (195.0, 290.0, 900.0, 900.0)])
+    def test_numbers_of_people_who_are_partly_outside_can_be_read(self, box: tuple[float, ...]) -> None:
+        inside = draw_poses(canvas(), figure(box, track_ids=np.array([8])), min_score=2)  # type: ignore[arg-type]
+        plain = draw_poses(canvas(), figure(box), min_score=2)  # type: ignore[arg-type]
+        assert ((inside != plain).any(axis=2)).sum() > 60
+
     def test_colours_follow_the_names(self) -> None:
         of = dict(zip(COCO_17.names, keypoint_colors(COCO_17), strict=True))
         assert of["left_hip"] == LEFT and of["right_ear"] == RIGHT and of["nose"] == CENTRE

@@ -1,1 +1,1 @@
-"""From network outputs to keypoints: NumPy only."""
+"""From network outputs to keypoints: NumPy, and scipy for grouping's assignment; no framework."""

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilepose_sdk.core_budget import shared_budget
-from mobilepose_sdk.errors import InvalidInputError, MobilePoseError, ModelFileError
+from mobilepose_sdk.errors import InvalidInputError, ModelFileError, StateError
 from mobilepose_sdk.threads import CPUSettings, Threads, settings_for
 from mobilepose_sdk.topology import read_topology
 
@@ -106,7 +106,7 @@ class OpenVINORuntime:
         """A free inference request: one each for threads that call at the same time."""
         with self._lock:
             if self._closed:
-                raise MobilePoseError("the estimator was closed; make a new one")
+                raise StateError("the estimator was closed; make a new one")
             waiting = idle.setdefault(shape, [])
             if waiting:
                 return waiting.pop()

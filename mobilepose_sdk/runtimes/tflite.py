@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilepose_sdk.core_budget import shared_budget
-from mobilepose_sdk.errors import InvalidInputError, MissingDependencyError, MobilePoseError, ModelFileError
+from mobilepose_sdk.errors import InvalidInputError, MissingDependencyError, ModelFileError, StateError
 from mobilepose_sdk.threads import CPUSettings, Threads, settings_for
 from mobilepose_sdk.topology import read_topology
 
@@ -72,7 +72,7 @@ class TFLiteRuntime:
     def _take(self) -> _Loaded:
         with self._lock:
             if self._closed:
-                raise MobilePoseError("the estimator was closed; make a new one")
+                raise StateError("the estimator was closed; make a new one")
             if self._idle:
                 return self._idle.pop()
         return _Loaded(self._library, self._content, self._path, self._names, self._threads)
