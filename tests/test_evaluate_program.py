@@ -85,6 +85,13 @@ def test_evaluate_measures_a_results_file_without_a_model(annotations, tmp_path,
     assert asked == []
 
 
+def test_given_boxes_need_no_detector(annotations, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["evaluate", str(annotations), "--detector", "person-detector"])
+    assert stopped.value.code == WRONG_USAGE
+    assert "--boxes detected" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("option", [["--model", "m"], ["--boxes", "detected"], ["--results", "r"], ["--flip-test"]])
 def test_options_of_a_model_make_no_sense_with_a_results_file(annotations, option, capsys):
     with pytest.raises(SystemExit) as stopped:

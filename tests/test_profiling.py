@@ -15,7 +15,13 @@ from fakes import FakePose, write_model
 
 from mobilepose_sdk import PoseEstimator, profiling, runtimes
 from mobilepose_sdk.cli import main
-from mobilepose_sdk.errors import InvalidInputError, MissingDependencyError, ModelNotFoundError, ProfilingError
+from mobilepose_sdk.errors import (
+    InvalidInputError,
+    MissingDependencyError,
+    ModelNotFoundError,
+    OutputError,
+    ProfilingError,
+)
 from mobilepose_sdk.models import find_model
 from mobilepose_sdk.profiling import WARM_UP, Configuration, Layer, Profile, profile
 from mobilepose_sdk.profiling.process import FreshRun, fresh_run, peak_memory
@@ -281,7 +287,7 @@ def test_a_plot_is_a_picture(tmp_path):
 def test_a_plot_that_cannot_be_written_is_a_typed_error(tmp_path):
     pytest.importorskip("matplotlib", reason="the extra plot is not installed")
     for name in ("missing/latency.png", "latency.nonsense"):
-        with pytest.raises(InvalidInputError, match="cannot write the plot"):
+        with pytest.raises(OutputError, match="cannot write the plot"):
             plot([made("int8")], tmp_path / name, "a machine")
 
 

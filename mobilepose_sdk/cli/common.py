@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mobilepose_sdk.errors import InvalidInputError
+from mobilepose_sdk.errors import OutputError
 
 OK, SOME_FAILED, FAILED = 0, 1, 3
 EXIT_CODES = "exit codes: 0 all done, 1 some inputs failed, 2 wrong usage, 3 nothing could be done, 130 interrupted"
@@ -64,14 +64,18 @@ def make_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InvalidInputError(f"cannot make the output folder {str(path)!r}: {error}") from error
+        raise OutputError(f"cannot make the output folder {str(path)!r}: {error}") from error
 
 
 def write_json(path: Path, content: Any) -> None:
+    write_text(path, json.dumps(content))
+
+
+def write_text(path: Path, text: str) -> None:
     try:
-        path.write_text(json.dumps(content), encoding="utf-8")
+        path.write_text(text, encoding="utf-8", newline="")
     except OSError as error:
-        raise InvalidInputError(f"cannot write {str(path)!r}: {error}") from error
+        raise OutputError(f"cannot write {str(path)!r}: {error}") from error
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -83,6 +83,8 @@ def _measure_model(options: argparse.Namespace) -> Any:
     images = options.images or options.annotations.parent / "images"
     boxes: Literal["given", "detected"] = options.boxes or "given"
     if boxes == "given":
+        if options.detector is not None:
+            options.wrong_usage("given boxes need no detector: leave out --detector, or say --boxes detected")
         options.detector = "none"
     with open_estimator(options) as estimator, Progress("pictures") as progress:
         if boxes == "given" and estimator.card.approach == "bottom-up":

@@ -21,7 +21,7 @@ from mobilepose_sdk.cli.common import (
     table,
     write_json,
 )
-from mobilepose_sdk.errors import InvalidInputError, MobilePoseError, SourceReadError
+from mobilepose_sdk.errors import InvalidInputError, MobilePoseError, OutputError
 
 ANNOTATED = ".pose.jpg"
 MANY = 30
@@ -127,7 +127,7 @@ def _write(annotated: Any, path: Path, target: Path) -> None:
     try:
         target.write_bytes(encoded.tobytes())  # not cv2.imwrite, which fails on some non-ASCII paths
     except OSError as error:
-        raise SourceReadError(f"cannot write {str(target)!r}: {error}") from error
+        raise OutputError(f"cannot write {str(target)!r}: {error}") from error
 
 
 def _is_own_output(path: Path, output: Path) -> bool:

@@ -7,8 +7,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from mobilepose_sdk.cli.common import EXIT_CODES, OK, Progress, at_least_one, say, table, write_json
-from mobilepose_sdk.errors import InvalidInputError
+from mobilepose_sdk.cli.common import EXIT_CODES, OK, Progress, at_least_one, say, table, write_json, write_text
 
 
 def add_to(commands: Any) -> None:
@@ -57,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         write_json(options.json, as_dict(profiles, machine))
     if options.csv:
-        _write(options.csv, as_csv(profiles))
+        write_text(options.csv, as_csv(profiles))
     if options.plot:
         plot(profiles, options.plot, machine)
     return OK
@@ -96,13 +95,6 @@ def _print(profile: Any) -> None:
     if profile.layers:
         rows = [(_end_of(layer.name), layer.kind, f"{layer.milliseconds:.3f}") for layer in profile.layers]
         print(table(("slowest layers", "run by", "ms"), rows))
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8", newline="")
-    except OSError as error:
-        raise InvalidInputError(f"cannot write {str(path)!r}: {error}") from error
 
 
 def _end_of(name: str, length: int = 60) -> str:

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from mobilepose_sdk.errors import InvalidInputError, MissingDependencyError
+from mobilepose_sdk.errors import MissingDependencyError, OutputError
 from mobilepose_sdk.profiling import TOTAL, Profile
 from mobilepose_sdk.profiling.stages import STAGES
 
@@ -73,7 +73,7 @@ def plot(profiles: Sequence[Profile], path: Path, machine: str) -> None:
 
     Raises:
         MissingDependencyError: matplotlib is not installed.
-        InvalidInputError: the file cannot be written, or matplotlib knows no such format.
+        OutputError: the file cannot be written, or matplotlib knows no such format.
     """
     try:
         from matplotlib.figure import Figure
@@ -93,4 +93,4 @@ def plot(profiles: Sequence[Profile], path: Path, machine: str) -> None:
     try:
         figure.savefig(path, dpi=120)
     except (OSError, ValueError) as error:
-        raise InvalidInputError(f"cannot write the plot {str(path)!r}: {error}") from error
+        raise OutputError(f"cannot write the plot {str(path)!r}: {error}") from error
