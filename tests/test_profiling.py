@@ -277,7 +277,6 @@ def test_csv_is_a_row_a_stage():
 
 
 def test_a_plot_is_a_picture(tmp_path):
-    pytest.importorskip("matplotlib", reason="the extra plot is not installed")
     plot([made("int8"), made("fp16", 2.0)], tmp_path / "latency.png", "a machine")
     picture = cv2.imread(str(tmp_path / "latency.png"))
     assert picture.shape[1] > 500
@@ -285,7 +284,6 @@ def test_a_plot_is_a_picture(tmp_path):
 
 
 def test_a_plot_that_cannot_be_written_is_a_typed_error(tmp_path):
-    pytest.importorskip("matplotlib", reason="the extra plot is not installed")
     for name in ("missing/latency.png", "latency.nonsense"):
         with pytest.raises(OutputError, match="cannot write the plot"):
             plot([made("int8")], tmp_path / name, "a machine")
@@ -341,7 +339,6 @@ def test_the_program_prints_stages_layers_and_facts(asked, capsys):
 
 
 def test_the_program_compares_and_writes_files(asked, capsys, tmp_path):
-    pytest.importorskip("matplotlib", reason="the extra plot is not installed")
     names = {option: tmp_path / f"latency.{option}" for option in ("json", "csv")}
     options = [text for option, path in names.items() for text in (f"--{option}", str(path))]
     plotted = tmp_path / "latency.png"
