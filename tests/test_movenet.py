@@ -1,4 +1,4 @@
-"""The teacher: MoveNet Thunder's published weights, and whose peaks its heatmaps keep."""
+"""The teacher: MoveNet's published weights, and whose peaks its heatmaps keep."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from tfjs_graphs import BREAKS, break_graph, write_graph
 
 from converters.checkpoints import CheckpointError
-from converters.networks.movenet import MoveNet, _sources, load_movenet, of_the_middle_person
+from converters.networks.movenet import WIDTHS, MoveNet, _sources, load_movenet, of_the_middle_person
 
 
 def published(network: MoveNet, folder: Path) -> Path:
@@ -25,9 +25,10 @@ def published(network: MoveNet, folder: Path) -> Path:
     return write_graph(tensors, [], folder / "movenet-thunder.bin")
 
 
-def test_every_weight_comes_from_the_graph(tmp_path: Path) -> None:
+@pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS)
+def test_every_weight_comes_from_the_graph(width: float, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    theirs = MoveNet().half().float()
+    theirs = MoveNet(width).half().float()
     ours = load_movenet(published(theirs, tmp_path))
     assert not ours.training
     for (name, wanted), got in zip(theirs.state_dict().items(), ours.state_dict().values(), strict=True):
@@ -43,7 +44,7 @@ def test_heatmaps_have_a_quarter_of_the_pictures_size() -> None:
 def test_files_that_are_something_else_are_refused(tmp_path: Path, broken: str) -> None:
     path = published(MoveNet(), tmp_path)
     break_graph(path, broken)
-    with pytest.raises(CheckpointError, match="not MoveNet Thunder"):
+    with pytest.raises(CheckpointError, match="not MoveNet"):
         load_movenet(path)
 
 

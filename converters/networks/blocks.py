@@ -36,6 +36,12 @@ def init_heatmap_network(network: nn.Module, head: nn.Conv2d) -> None:
             module.start_as_identity()
 
 
+def round_channels(channels: float) -> int:
+    """The multiple of 8 nearest to ``channels``, at most a tenth below it (MobileNetV2's and EfficientNet's rule)."""
+    rounded = max(8, int(channels + 4) // 8 * 8)
+    return rounded if rounded >= 0.9 * channels else rounded + 8
+
+
 class DepthwiseConv(nn.Conv2d):
     """Depthwise convolution, "same" padding for odd kernels.
 

