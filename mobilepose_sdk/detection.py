@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from mobilepose_sdk import runtimes
 from mobilepose_sdk.boxes import box_nms
 from mobilepose_sdk.decoding.distances import NMS_IOU, STRIDES, decode_distances
-from mobilepose_sdk.errors import InvalidInputError
 from mobilepose_sdk.models import DEFAULT_DETECTOR, find_model
+from mobilepose_sdk.options import number
 from mobilepose_sdk.preprocessing import as_channels, letterbox
-from mobilepose_sdk.threads import Threads
+from mobilepose_sdk.sources import PictureSource, read_picture
+from mobilepose_sdk.threads import Threads, thread_count
 from mobilepose_sdk.throughput import GROUP
 
 Array = NDArray[Any]
@@ -35,14 +36,14 @@ class PersonDetector:
 
     Args:
         model: name of a packaged detector, or a model folder.
-        min_score: people below this score, above 0 and under 1, are left out; the card's threshold when None.
+        min_score: people below this score, above 0 and at most 1, are left out; the card's threshold when None.
         runtime, device: as :class:`~mobilepose_sdk.PoseEstimator` has them.
         precision: the card's first when None.
-        threads: CPU threads, see :func:`mobilepose_sdk.runtimes.load`.
+        threads: CPU threads; ``"auto"`` as for the estimator.
 
     Raises:
         ModelNotFoundError, ModelFileError, MissingDependencyError: see :func:`mobilepose_sdk.runtimes.load`.
-        InvalidInputError: ``min_score`` is out of range.
+        InvalidInputError: ``min_score`` or ``threads`` is out of range.
     """
 
     def __init__(
@@ -52,28 +53,31 @@ class PersonDetector:
         min_score: float | None = None,
         runtime: str = "openvino",
         precision: str | None = None,
-        threads: int | Threads = 0,
+        threads: int | Literal["auto"] | Threads = "auto",
         device: str = "CPU",
     ) -> None:
         self.card = find_model(model, "detector")
-        self.min_score = self.card.min_score if min_score is None else min_score
-        if not 0 < self.min_score < 1:
-            raise InvalidInputError(f"min_score must lie between 0 and 1, got {min_score!r}")
-        throughput = isinstance(threads, Threads) and threads.mode == "throughput"
-        self._at_once = GROUP if throughput else 1
+        self.min_score = (
+            self.card.min_score if min_score is None else number("min_score", min_score, most=1, above=True)
+        )
+        threads = threads if isinstance(threads, Threads) else Threads(thread_count(threads))
+        self._at_once = GROUP if threads.mode == "throughput" else 1
         self._runtime = runtimes.load(self.card, runtime, precision, threads, device)
 
-    def __call__(self, image: Array) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def __call__(self, image: PictureSource) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Find people.
 
         Args:
-            image: (H, W, 3) uint8, BGR.
+            image: (H, W, 3) uint8, BGR; or any other picture that the estimator takes.
 
         Returns:
             boxes (N, 4) float32 xyxy in pixels of the picture, clipped to it, and scores (N,) float32, 0 to 1, highest
             first.
+
+        Raises:
+            SourceNotFoundError, SourceReadError, InvalidInputError, InvalidTypeError: as the estimator's call.
         """
-        return self.batch([image])[0]
+        return self.batch([read_picture(image)])[0]
 
     def batch(self, images: Sequence[Array]) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
         """Find people in several pictures: what a call returns, for each.

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NoReturn, get_args
 
 from numpy.typing import NDArray
 
@@ -19,6 +19,7 @@ from mobilepose_sdk.errors import InvalidInputError, InvalidTypeError, StateErro
 from mobilepose_sdk.following import estimates, without_duplicates
 from mobilepose_sdk.frames import UNKNOWN_FPS
 from mobilepose_sdk.models import DEFAULT_DETECTOR, DEFAULT_POSE_MODEL, find_model
+from mobilepose_sdk.options import one_of
 from mobilepose_sdk.pipelines.bottom_up import open_bottom_up
 from mobilepose_sdk.pipelines.people import Pipeline
 from mobilepose_sdk.pipelines.top_down import Detector, open_top_down
@@ -26,7 +27,7 @@ from mobilepose_sdk.results import PoseResult
 from mobilepose_sdk.smoothing import DEFAULT_SMOOTHING, Smoothing
 from mobilepose_sdk.sources import ColorOrder, PictureSource, read_picture
 from mobilepose_sdk.streaming import PoseStream
-from mobilepose_sdk.threads import MODES, Mode, Threads
+from mobilepose_sdk.threads import MODES, Mode, Threads, thread_count
 from mobilepose_sdk.throughput import GROUP, in_groups
 from mobilepose_sdk.tracking import DEFAULT_TRACKING, Tracking
 from mobilepose_sdk.video import VideoSource, open_source
@@ -89,11 +90,11 @@ class PoseEstimator:
         color: ColorOrder = "bgr",
         device: str = "CPU",
     ) -> None:
-        wanted = Threads(_thread_count(threads), mode)
-        _one_of("mode", mode, MODES)
-        _one_of("color", color, get_args(ColorOrder))
-        _one_of("nms", nms, (*NMS_METHODS, None))
-        _one_of("decoder", decoder, (*heatmaps.METHODS, None))
+        wanted = Threads(thread_count(threads), mode)
+        one_of("mode", mode, MODES)
+        one_of("color", color, get_args(ColorOrder))
+        one_of("nms", nms, (*NMS_METHODS, None))
+        one_of("decoder", decoder, (*heatmaps.METHODS, None))
         if not (detector is None or isinstance(detector, (str, Path)) or callable(detector)):
             raise InvalidTypeError(f"detector must be a name, a callable or None, got {type(detector).__name__}")
         self.card = find_model(model, "pose")
@@ -182,7 +183,6 @@ class PoseEstimator:
                 SourceLostError: a live source went away or stalled.
             InvalidInputError, InvalidTypeError: an option is out of range, or nothing that frames could come from.
         """
-        reader = open_source(source, color=self._color, fps=fps, timeout=timeout)
         estimate = estimates(
             lambda image, boxes: self._estimate([image], [boxes])[0],
             self._pipeline.find_boxes,
@@ -191,7 +191,7 @@ class PoseEstimator:
             smoothing=smoothing,
             detect_every=detect_every,
         )
-        return PoseStream(reader, estimate)
+        return PoseStream(open_source(source, color=self._color, fps=fps, timeout=timeout), estimate)
 
     def close(self) -> None:
         """Free the models' memory; a closed estimator cannot be called."""
@@ -206,6 +206,11 @@ class PoseEstimator:
     ) -> None:
         self.close()
 
+    def __reduce__(self) -> NoReturn:
+        raise InvalidTypeError(
+            "an estimator cannot be copied or sent to another process: make one there, as examples/workers.py does"
+        )
+
     def _read_and_estimate(self, pairs: list[tuple[PictureSource, Array | None]]) -> list[PoseResult]:
         pictures = [read_picture(image, color=self._color) for image, _ in pairs]
         return self._estimate(pictures, [boxes for _, boxes in pairs])
@@ -214,17 +219,3 @@ class PoseEstimator:
         if self._closed:
             raise StateError("the estimator was closed; make a new one")
         return self._pipeline(images, boxes)
-
-
-def _thread_count(threads: int | str) -> int:
-    """0 for ``"auto"``."""
-    if threads == "auto":
-        return 0
-    if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
-        raise InvalidInputError(f"threads must be 'auto' or a whole number of at least 1, got {threads!r}")
-    return threads
-
-
-def _one_of(name: str, value: object, accepted: tuple[object, ...]) -> None:
-    if value not in accepted:
-        raise InvalidInputError(f"{name} must be one of {', '.join(map(repr, accepted))}, got {value!r}")

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from mobilepose_sdk.boxes import box_areas, iou_matrix
 from mobilepose_sdk.decoding.nms import Method, oks_nms
-from mobilepose_sdk.errors import InvalidInputError
+from mobilepose_sdk.errors import InvalidTypeError
+from mobilepose_sdk.options import whole_number
 from mobilepose_sdk.pipelines.people import CONFIDENT, DUPLICATE_OKS
 from mobilepose_sdk.results import PoseResult
 from mobilepose_sdk.smoothing import Smoothing
@@ -44,9 +45,12 @@ def estimates(
 
     Raises:
         InvalidInputError: ``detect_every`` is no whole number of at least 1.
+        InvalidTypeError: ``tracking`` or ``smoothing`` is something else than their settings, or None.
     """
-    if isinstance(detect_every, bool) or not isinstance(detect_every, int) or detect_every < 1:
-        raise InvalidInputError(f"detect_every must be a whole number of at least 1, got {detect_every!r}")
+    detect_every = whole_number("detect_every", detect_every)
+    for name, given, kind in (("tracking", tracking, Tracking), ("smoothing", smoothing, Smoothing)):
+        if not (given is None or isinstance(given, kind)):
+            raise InvalidTypeError(f"{name} is {kind.__name__}(...), or None for none, got {given!r}")
     if tracking is None:
         return lambda image, timestamp: pose(image, None)
     tracker = Tracker(tracking, smoothing)

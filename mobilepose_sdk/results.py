@@ -76,6 +76,10 @@ class PoseResult:
     def __len__(self) -> int:
         return len(self.keypoints)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy, also in another process, is made like any result: its arrays are read-only."""
+        return PoseResult, tuple(getattr(self, entry.name) for entry in fields(self))
+
     def __iter__(self) -> Iterator[PoseResult]:
         return (self[index] for index in range(len(self)))
 
@@ -149,7 +153,7 @@ class PoseResult:
         points[..., 2] = points[..., 2].round(6)
         return [
             {
-                "image_id": image_id,
+                "image_id": image_id.item() if isinstance(image_id, np.generic) else image_id,
                 "category_id": category_id,
                 "keypoints": points[person].ravel().tolist(),
                 "score": _rounded(self.scores[person], 6) or 0.0,

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilepose_sdk.errors import InvalidInputError
+from mobilepose_sdk.options import number
 
 Array = NDArray[Any]
 
@@ -40,13 +40,8 @@ class Smoothing:
 
     def __post_init__(self) -> None:
         for name in ("min_cutoff", "speed_cutoff"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value > 0):
-                raise InvalidInputError(f"{name} must be a finite number of Hz above 0, got {value!r}")
-        if not (math.isfinite(self.responsiveness) and self.responsiveness >= 0):
-            raise InvalidInputError(
-                f"responsiveness must be a finite number of at least 0, got {self.responsiveness!r}"
-            )
+            number(name, getattr(self, name), above=True)
+        number("responsiveness", self.responsiveness)
 
 
 DEFAULT_SMOOTHING = Smoothing()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import io
 import os
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, NamedTuple, TypeAlias
@@ -119,12 +120,15 @@ def _shape_hint(array: Array) -> str:
 def _from_path(path: str) -> Picture:
     try:
         with open(path, "rb") as stream:
-            return _from_stream(stream, repr(path))
+            # Pillow looks back and forth, which a pipe cannot.
+            return _from_stream(io.BytesIO(stream.read()) if _is_pipe(path) else stream, repr(path))
     except FileNotFoundError:
         hint = "web addresses are not downloaded" if "://" in path else f"the working directory is {os.getcwd()!r}"
         raise SourceNotFoundError(f"no such picture: {path!r}; {hint}") from None
     except MobilePoseError:
         raise
+    except io.UnsupportedOperation:
+        raise SourceReadError(f"{path!r} is no file; pass one, or what it holds as bytes") from None
     except ValueError as error:
         raise InvalidInputError(f"not a path: {path!r} ({error})") from None
     except OSError as error:
@@ -132,6 +136,13 @@ def _from_path(path: str) -> Picture:
         if os.path.isdir(path):
             raise SourceReadError(f"{path!r} is a folder; pass one picture of it at a time") from None
         raise SourceReadError(f"cannot open {path!r}: {error.strerror or error}") from error
+
+
+def _is_pipe(path: str) -> bool:
+    try:
+        return stat.S_ISFIFO(os.stat(path).st_mode)
+    except (OSError, ValueError):
+        return False
 
 
 def _from_stream(stream: BinaryIO, name: str) -> Picture:
@@ -204,6 +215,9 @@ def _from_pil(image: Image.Image, name: str) -> Picture:
         picture = _to_bgr(image, name)
     except MobilePoseError:
         raise
+    except MemoryError as error:
+        width, height = image.size
+        raise SourceReadError(f"{name} does not fit into memory: {width}×{height}; scale it down first") from error
     except Exception as error:  # Pillow's decoders raise whatever they stumbled over.
         raise SourceReadError(f"{name} is damaged or truncated: {error}") from error
     # After load: Pillow turns a TIFF upright while loading it and then takes the tag away.
@@ -285,7 +299,7 @@ def expand_inputs(inputs: Iterable[str | os.PathLike[str]]) -> ExpandedInputs:
 
 def _expand(text: str) -> list[Path]:
     try:
-        if os.path.isfile(text):
+        if os.path.isfile(text) or _is_pipe(text):
             return [Path(text)]
         if os.path.isdir(text):
             found = _pictures(Path(text).iterdir())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+from mobilepose_sdk.options import whole_number
 from mobilepose_sdk.topology import Topology
 
 Mode = Literal["latency", "throughput"]
@@ -12,6 +13,20 @@ Mode = Literal["latency", "throughput"]
 MODES: tuple[Mode, ...] = get_args(Mode)
 MOST_STREAMS = 16
 """Every stream holds its own working memory."""
+
+
+MOST_THREADS = 4096
+
+
+def thread_count(threads: object) -> int:
+    """What a caller asked for, 0 for ``"auto"``.
+
+    Raises:
+        InvalidInputError: something else.
+    """
+    if isinstance(threads, str) and threads == "auto":
+        return 0
+    return whole_number("threads", threads, most=MOST_THREADS, instead="'auto'")
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from mobilepose_sdk.assignment import assign
 from mobilepose_sdk.boxes import box_areas, iou_matrix
 from mobilepose_sdk.decoding.nms import oks_matrix
 from mobilepose_sdk.errors import InvalidInputError
+from mobilepose_sdk.options import number, whole_number
 from mobilepose_sdk.pipelines.people import CONFIDENT
 from mobilepose_sdk.results import PoseResult
 from mobilepose_sdk.smoothing import OneEuro, Smoothing
@@ -63,10 +64,9 @@ class Tracking:
 
     def __post_init__(self) -> None:
         for name in ("birth_score", "keep_score", "min_similarity"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise InvalidInputError(f"{name} must lie between 0 and 1, got {getattr(self, name)!r}")
-        if not (math.isfinite(self.patience) and self.patience >= 0 and self.trusted_after >= 1):
-            raise InvalidInputError("patience must be 0 seconds or more, and trusted_after 1 sighting or more")
+            number(name, getattr(self, name), most=1.0)
+        number("patience", self.patience)
+        whole_number("trusted_after", self.trusted_after)
 
 
 DEFAULT_TRACKING = Tracking()

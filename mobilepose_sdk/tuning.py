@@ -81,13 +81,12 @@ def tune(
     Raises:
         ModelNotFoundError, ModelFileError: as when the model is opened.
         InvalidInputError: fewer than one repeat.
-        MissingDependencyError, TuningStoreError: the winner cannot be kept; said before anything is measured, if
-            platformdirs is missing.
+        MissingDependencyError, TuningStoreError: the winner cannot be kept; said before anything is measured.
     """
     if repeats < 1:
         raise InvalidInputError(f"repeats must be at least 1, got {repeats}")
     if keep:
-        tuning_store.cache_folder()
+        tuning_store.prepare()
     topology = read_topology()
     precision = precision or next(iter(card.files.get(runtime, {})), "")
     width, height = card.input_size

@@ -70,6 +70,22 @@ def cache_folder() -> Path:
     return Path(user_cache_path("mobilepose_sdk", appauthor=False)) / "tuning"
 
 
+def prepare() -> None:
+    """Make the folder, before much is measured for it.
+
+    Raises:
+        MissingDependencyError: see :func:`cache_folder`.
+        TuningStoreError: it cannot be written to.
+    """
+    folder = cache_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TuningStoreError(f"cannot keep tuned settings in {str(folder)!r}: {error}") from error
+    if not os.access(folder, os.W_OK):
+        raise TuningStoreError(f"cannot keep tuned settings in {str(folder)!r}: it cannot be written to")
+
+
 def read(key: TuningKey) -> CPUSettings | None:
     """What was found for ``key``; None where nothing was, or the file is damaged: the next tuning rewrites it."""
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,7 @@ from mobilepose_sdk import models
 from mobilepose_sdk.cli import main
 from mobilepose_sdk.cli.common import FAILED, OK, SOME_FAILED
 from mobilepose_sdk.errors import ModelNotFoundError
+from mobilepose_sdk.results import PoseResult
 
 ROOT = Path(mobilepose_sdk.__file__).resolve().parent.parent
 
@@ -166,10 +168,43 @@ def test_a_picture_too_long_for_jpeg_fails_alone(pictures, out, capsys):
     assert not (out / "long.pose.jpg").exists()
 
 
-def test_results_that_cannot_be_written_are_said(pictures, out, capsys):
+def test_results_that_cannot_be_written_are_said_and_the_table_stands(pictures, out, capsys):
     (out / "results.json").mkdir(parents=True)
-    assert main(["image", *pictures("a.png"), "-o", str(out)]) == FAILED
-    assert "results.json" in capsys.readouterr().err
+    assert main(["image", *pictures("a.png"), "-o", str(out)]) == SOME_FAILED
+    said = capsys.readouterr()
+    assert "results.json" in said.err and "a.pose.jpg" in said.out
+    assert sorted(path.name for path in out.iterdir()) == ["a.pose.jpg", "results.json"]
+
+
+def test_a_run_that_does_nothing_leaves_an_earlier_ones_results(pictures, out, monkeypatch):
+    names = pictures("a.png")
+    assert main(["image", *names, "-o", str(out)]) == OK
+    before = read_json(out / "results.json")
+
+    def fail(options):
+        raise ModelNotFoundError("no pose model 'x'")
+
+    stand_in(monkeypatch, fail)
+    assert main(["image", *names, "-o", str(out)]) == FAILED
+    assert read_json(out / "results.json") == before
+
+
+def test_its_own_pictures_are_nothing_to_do(pictures, out, capsys):
+    assert main(["image", *pictures("a.png"), "-o", str(out)]) == OK
+    assert main(["image", str(out / "a.pose.jpg"), "-o", str(out)]) == FAILED
+    assert "nothing to do" in capsys.readouterr().err
+
+
+def test_a_picture_without_memory_fails_alone(pictures, out, monkeypatch, capsys):
+    names, plot = pictures("a.png", "b.png"), PoseResult.plot
+
+    def full(result, picture):
+        monkeypatch.setattr(PoseResult, "plot", plot)
+        raise MemoryError
+
+    monkeypatch.setattr(PoseResult, "plot", full)
+    assert main(["image", *names, "-o", str(out)]) == SOME_FAILED
+    assert "not enough memory" in capsys.readouterr().err
 
 
 def test_an_interrupt_is_no_traceback(pictures, out, monkeypatch, capsys):
@@ -296,6 +331,23 @@ def test_a_missing_picture_is_no_traceback(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no disk that is always full")
+def test_output_to_a_full_disk_is_no_traceback():
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-m", "mobilepose_sdk.cli", "models"], cwd=ROOT, stdout=full, stderr=-1)
+    assert (done.returncode, done.stderr.count(b"\n")) == (FAILED, 1)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names that are no text exist there")
+def test_a_name_that_is_no_text_can_be_read_from_stdin(pictures, out):
+    (name,) = pictures("a.png")
+    odd = os.path.join(os.fsencode(os.path.dirname(name)), b"caf\xe9 ")
+    os.rename(name, odd)
+    command = [sys.executable, "-m", "mobilepose_sdk.cli", "image", "-", "-o", str(out), "--detector", "none"]
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
+    assert subprocess.run(command, cwd=ROOT, input=odd + b"\n", env=environment, stdout=-1).returncode == OK
+
+
 @pytest.mark.skipif(os.name == "nt", reason="a closed pipe is another error there")
 def test_a_reader_that_has_seen_enough_is_no_traceback():
     read, write = os.pipe()
@@ -328,3 +380,17 @@ def test_an_interrupted_run_keeps_the_results_so_far(monkeypatch, pictures, out)
     stand_in(monkeypatch, lambda options: Interrupted())
     assert main(["image", *pictures("1.png", "2.png"), "-o", str(out)]) == 130
     assert len(read_json(out / "results.json")) == 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there are no such signals there")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_program_that_is_told_to_end_does_so_as_on_ctrl_c(name, monkeypatch, pictures, out):
+    class Ended(Standing):
+        def __call__(self, picture, boxes=None):
+            os.kill(os.getpid(), getattr(signal, name))
+            return super().__call__(picture, boxes)
+
+    before = signal.getsignal(getattr(signal, name))
+    stand_in(monkeypatch, lambda options: Ended())
+    assert main(["image", *pictures("1.png", "2.png"), "-o", str(out)]) == 130
+    assert signal.getsignal(getattr(signal, name)) is before

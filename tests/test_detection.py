@@ -7,7 +7,7 @@ import pytest
 from fakes import FakeRuntime, distance_maps, write_model
 
 from mobilepose_sdk import PersonDetector, runtimes
-from mobilepose_sdk.errors import InvalidInputError
+from mobilepose_sdk.errors import InvalidInputError, MobilePoseError
 from mobilepose_sdk.threads import Threads
 from mobilepose_sdk.throughput import GROUP
 
@@ -90,9 +90,9 @@ def test_no_pictures_are_no_pass(make):
     assert (detector.batch([]), network.seen) == ([], [])
 
 
-@pytest.mark.parametrize("min_score", [0, 1, -0.5, 2, float("nan")])
-def test_a_threshold_lies_between_0_and_1(make, min_score):
-    with pytest.raises(InvalidInputError, match="min_score must lie between 0 and 1"):
+@pytest.mark.parametrize("min_score", [0, -0.5, 2, float("nan"), "0.5", True])
+def test_a_threshold_lies_above_0(make, min_score):
+    with pytest.raises(InvalidInputError, match="min_score must be a finite number above 0 up to 1"):
         make(min_score=min_score)
 
 
@@ -141,3 +141,14 @@ def test_closing_frees_the_network(make):
     detector, network = make()
     detector.close()
     assert network.closed
+
+
+@pytest.mark.parametrize("nothing", [None, 5, np.zeros((0, 4, 3), np.uint8)])
+def test_what_is_no_picture_is_a_typed_error(make, nothing):
+    with pytest.raises(MobilePoseError):
+        make()[0](nothing)
+
+
+def test_a_grey_picture_is_one_too(make):
+    boxes, scores = make()[0](np.zeros((40, 60), np.uint8))
+    assert len(boxes) == len(scores)

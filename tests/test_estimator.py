@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 from concurrent.futures import ThreadPoolExecutor
 from itertools import combinations
 
@@ -299,7 +300,7 @@ BAD = {
     "nms": ("greedy", InvalidInputError, "nms must be one of 'parallel', 'soft', 'hard', None, got 'greedy'"),
     "decoder": ("argmax", InvalidInputError, "decoder must be one of 'soft-argmax', 'quarter-offset', None, got"),
     "blur": (1e9, InvalidInputError, "blur must be a standard deviation above 0 and at most 32 heatmap pixels, got"),
-    "threads": (0, InvalidInputError, "threads must be 'auto' or a whole number of at least 1, got 0"),
+    "threads": (0, InvalidInputError, "threads must be 'auto' or a whole number from 1 to 4096, got 0"),
     "runtime": ("onnx", InvalidInputError, "unknown runtime 'onnx'; accepted: openvino"),
     "precision": ("int4", ModelNotFoundError, "no 'int4' files.*'openvino': .'int8'."),
     "detector": (5, InvalidTypeError, "detector must be a name, a callable or None, got int"),
@@ -315,7 +316,7 @@ def test_a_bad_option_is_refused_and_the_accepted_named(tmp_path, option):
         PoseEstimator(**options)
 
 
-@pytest.mark.parametrize("threads", [-1, 1.5, True, "two", None])
+@pytest.mark.parametrize("threads", [-1, 1.5, True, "two", None, 2**31])
 def test_threads_are_a_whole_number_or_auto(tmp_path, threads):
     with pytest.raises(InvalidInputError, match="threads must be 'auto' or a whole number"):
         PoseEstimator(write_model(tmp_path / "pose"), threads=threads)
@@ -456,3 +457,9 @@ def test_result_boxes_cover_the_people(make):
     result = make()(picture, boxes=BOXES)
     reach = np.concatenate([result.keypoints.min(axis=1), result.keypoints.max(axis=1)], axis=1)
     assert (iou_matrix(reach + [-1, -1, 1, 1], result.boxes).argmax(axis=1) == np.arange(3)).all()
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, pickle.dumps])
+def test_an_estimator_is_not_copied_but_made_anew(make, copied):
+    with pytest.raises(InvalidTypeError, match=r"make one there, as examples/workers\.py"):
+        copied(make())

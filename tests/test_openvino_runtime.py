@@ -5,6 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
+from mobilepose_sdk import PoseEstimator
+from mobilepose_sdk.errors import InvalidInputError
+
 FIRST_LOOKS = """
 import sys, threading
 import numpy as np
@@ -38,3 +43,9 @@ def test_threads_that_look_at_their_first_tensors_at_once_do_not_wait_for_each_o
     """They would, four times of five, without the look that importing takes; a hang ends with TimeoutExpired."""
     done = subprocess.run([sys.executable, "-c", FIRST_LOOKS], capture_output=True, text=True, timeout=120, check=False)
     assert (done.stdout, done.stderr) == ("done\n", "")
+
+
+@pytest.mark.parametrize("device", [None, 3, "TPU", "AUTO:TPU", "AUTO:CPU,TPU"])
+def test_a_device_that_is_not_there_is_named(device):
+    with pytest.raises(InvalidInputError, match=f"no device {device!r} here; available: .*CPU"):
+        PoseEstimator("lpn-50", device=device, detector=None)

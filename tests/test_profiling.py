@@ -203,11 +203,22 @@ def test_a_fresh_process_tells_cold_start_and_peak_memory():
     assert 50e6 < run.peak_memory < 4e9
 
 
-def test_a_fresh_process_finds_a_folder_named_from_here(tmp_path, monkeypatch):
-    shutil.copytree(find_model("lpn-50").folder, tmp_path / "mine")
+@pytest.mark.parametrize("model", ["lpn-50", "efficienthrnet-h-4"])
+def test_a_fresh_process_finds_a_folder_named_from_here(model, tmp_path, monkeypatch):
+    shutil.copytree(find_model(model).folder, tmp_path / "mine")
     monkeypatch.chdir(tmp_path)
     (found,) = profile([Configuration("mine", threads=1)], repeats=1)
     assert found.fresh is not None and found.fresh.cold_start > 0.05
+
+
+def test_what_was_timed_stands_without_the_fresh_process(monkeypatch):
+    def fail(arguments):
+        raise ProfilingError("no memory left")
+
+    monkeypatch.setattr(profiling, "fresh_run", fail)
+    (found,) = profile([Configuration("lpn-50", threads=1)], repeats=1)
+    assert found.fresh is None and "no memory left" in found.warnings
+    assert found.stages["total"].median > 0
 
 
 def test_peak_memory_grows_with_what_is_held():

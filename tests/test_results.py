@@ -226,6 +226,7 @@ class TestIdentity:
     def test_it_can_be_copied_and_sent_to_another_process(self, copied: Any) -> None:
         result = make()
         assert_people(copied(result), result, [0, 1, 2])
+        assert not copied(result).keypoints.flags.writeable
 
     @pytest.mark.parametrize(
         ("result", "text"),
@@ -304,6 +305,7 @@ class TestCoco:
     def test_ids_are_passed_on(self) -> None:
         (person,) = make(1).to_coco("a.jpg", category_id=7)
         assert person["image_id"] == "a.jpg" and person["category_id"] == 7
+        json.dumps(make().to_coco(np.int64(3)))  # type: ignore[arg-type]
 
     def test_nobody(self) -> None:
         assert make(0).to_coco(1) == []

@@ -104,7 +104,13 @@ def test_given_keypoints_are_not_written_to():
 
 @pytest.mark.parametrize(
     "options",
-    [{"min_cutoff": 0}, {"min_cutoff": float("nan")}, {"speed_cutoff": -1}, {"responsiveness": -0.1}],
+    [
+        {"min_cutoff": 0},
+        {"min_cutoff": float("nan")},
+        {"speed_cutoff": -1},
+        {"responsiveness": -0.1},
+        {"min_cutoff": None},
+    ],
     ids=repr,
 )
 def test_settings_out_of_range_are_refused(options):

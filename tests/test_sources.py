@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -535,3 +536,23 @@ class TestExpandInputs:
     def test_something_else_than_paths(self) -> None:
         with pytest.raises(InvalidTypeError, match="int: 3"):
             expand_inputs([3])  # type: ignore[list-item]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes in folders")
+def test_a_pipe_is_read_like_a_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    writing = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=[encode(picture(), "PNG")])
+    assert expand_inputs([tmp_path / "pipe"]).paths == [tmp_path / "pipe"]
+    writing.start()
+    assert_close(read_picture(tmp_path / "pipe"), picture()[:, :, ::-1], 0)
+    writing.join()
+
+
+def test_too_little_memory_is_no_damage(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(image: Image.Image, mode: str) -> None:
+        raise MemoryError
+
+    data = encode(picture(), "PNG")
+    monkeypatch.setattr(Image.Image, "convert", full)
+    with pytest.raises(SourceReadError, match="does not fit into memory: 64×48"):
+        read_picture(data)

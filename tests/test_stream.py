@@ -11,7 +11,13 @@ from walkers import Camera, Detector, find, frame
 import mobilepose_sdk
 import mobilepose_sdk.frames
 from mobilepose_sdk import live
-from mobilepose_sdk.errors import InvalidInputError, MobilePoseError, SourceLostError, SourceNotFoundError
+from mobilepose_sdk.errors import (
+    InvalidInputError,
+    InvalidTypeError,
+    MobilePoseError,
+    SourceLostError,
+    SourceNotFoundError,
+)
 from mobilepose_sdk.streaming import PoseStream
 from mobilepose_sdk.video_writer import VideoWriter
 
@@ -227,6 +233,12 @@ def test_the_end_and_with_let_go_of_the_source():
 def test_a_source_that_is_none_is_an_error_at_once(make):
     with pytest.raises(SourceNotFoundError):
         make().stream("nowhere.mp4")
+
+
+@pytest.mark.parametrize("option", [{"tracking": True}, {"tracking": False}, {"smoothing": False}, {"smoothing": "no"}])
+def test_rules_are_their_settings_or_none(make, option):
+    with pytest.raises(InvalidTypeError, match=rf"{next(iter(option))} is \w+\(\.\.\.\), or None"):
+        make().stream([frame()], **option)
 
 
 # Cameras

@@ -190,10 +190,11 @@ def test_a_damaged_file_is_ignored_and_rewritten(cache, card, fast_with_one, con
     assert [file.name for file in cache.iterdir()] == [path.name]  # and nothing half-written beside it
 
 
-def test_a_folder_that_cannot_be_written_to_is_a_typed_error(card, monkeypatch, tmp_path, fast_with_one):
+def test_a_folder_that_cannot_be_written_to_is_found_out_before_anything_is_measured(card, monkeypatch, tmp_path):
     (tmp_path / "file").write_text("")
     monkeypatch.setattr(tuning_store, "cache_folder", lambda: tmp_path / "file" / "tuning")
-    with pytest.raises(TuningStoreError, match="cannot keep the tuned settings"):
+    monkeypatch.setattr(tuning, "measure", lambda *arguments: pytest.fail("measured"))
+    with pytest.raises(TuningStoreError, match="cannot keep tuned settings"):
         tune(card, repeats=1)
 
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
 
 from mobilepose_sdk import __version__
 from mobilepose_sdk.cli import evaluate, image, models, profile, tune, video
@@ -18,24 +22,60 @@ COMMANDS = (image, video, models, evaluate, profile, tune)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program; returns its exit code."""
-    for stream in (sys.stdout, sys.stderr):
+    # A terminal's code page may lack what a file name holds, and a file name be no text at all.
+    for stream, errors in (
+        (sys.stdout, "backslashreplace"),
+        (sys.stderr, "backslashreplace"),
+        (sys.stdin, "surrogateescape"),
+    ):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a terminal's code page may lack what a file name holds
+            stream.reconfigure(errors=errors)
     options = _parser().parse_args(arguments)
     run: Callable[[argparse.Namespace], int] = options.run
     try:
-        code = run(options)
-        sys.stdout.flush()
-        return code
+        with _stopped_like_ctrl_c():
+            code = run(options)
+            if sys.stdout is not None:
+                sys.stdout.flush()
+            return code
     except MobilePoseError as error:
         say(f"mobilepose: {error}")
         return FAILED
     except BrokenPipeError:  # whoever read the output has seen enough, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered goes nowhere
+        _drop_output()
+        return FAILED
+    except OSError as error:  # standard output goes to a full disk
+        _drop_output()
+        say(f"mobilepose: {error}")
         return FAILED
     except KeyboardInterrupt:
         say("mobilepose: interrupted")
         return 130
+
+
+def _drop_output() -> None:
+    """What is still buffered goes nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextmanager
+def _stopped_like_ctrl_c() -> Iterator[None]:
+    """A program that is told to end, or whose terminal is closed, finishes its files as on Ctrl-C."""
+    kinds = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    # Only the main thread may; and `nohup` wants SIGHUP to be ignored.
+    mine = threading.current_thread() is threading.main_thread()
+    before = {kind: signal.getsignal(kind) for kind in kinds if mine and signal.getsignal(kind) is signal.SIG_DFL}
+    for kind in before:
+        signal.signal(kind, _interrupt)
+    try:
+        yield
+    finally:
+        for kind, handler in before.items():
+            signal.signal(kind, handler)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 def _parser() -> argparse.ArgumentParser:

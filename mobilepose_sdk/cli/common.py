@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -72,9 +73,24 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """A whole file or, where that fails, the file that was there before.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    device = path.exists() and not path.is_file()  # such as /dev/stdout, which nothing may take the place of
+    unfinished = path if device else path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
-        path.write_text(text, encoding="utf-8", newline="")
+        unfinished.write_bytes(content)
+        if not device:
+            unfinished.replace(path)
     except OSError as error:
+        if not device:
+            unfinished.unlink(missing_ok=True)
         raise OutputError(f"cannot write {str(path)!r}: {error}") from error
 
 
@@ -85,7 +101,8 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    if sys.stderr is not None:  # as under pythonw
+        print(text, file=sys.stderr, flush=True)
 
 
 class Progress:
@@ -101,7 +118,7 @@ class Progress:
         self.clear()
 
     def __call__(self, done: int, total: int) -> None:
-        if total > 3 and sys.stderr.isatty():
+        if total > 3 and sys.stderr is not None and sys.stderr.isatty():
             filled = done * 30 // total
             print(
                 f"\r{'█' * filled}{'░' * (30 - filled)} {done}/{total} {self.unit}", end="", file=sys.stderr, flush=True

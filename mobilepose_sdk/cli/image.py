@@ -19,6 +19,7 @@ from mobilepose_sdk.cli.common import (
     open_estimator,
     say,
     table,
+    write_bytes,
     write_json,
 )
 from mobilepose_sdk.errors import InvalidInputError, MobilePoseError, OutputError
@@ -43,36 +44,45 @@ def run(options: argparse.Namespace) -> int:
     from mobilepose_sdk.sources import expand_inputs
 
     inputs = [line for given in options.inputs for line in (_lines_of_stdin() if given == "-" else [given])]
-    paths, problems = expand_inputs(inputs)
-    paths = [path for path in paths if not _is_own_output(path, options.output)]
-    failures = [str(problem) for problem in problems]
     if not inputs:
         raise InvalidInputError("no pictures were named on stdin")
+    named, problems = expand_inputs(inputs)
+    paths = [path for path in named if not _is_own_output(path, options.output)]
+    if named and not paths and not problems:
+        raise InvalidInputError(f"nothing to do: an earlier run wrote these pictures to {str(options.output)!r}")
+    done, failures = 0, [str(problem) for problem in problems]
     if paths:
         make_folder(options.output)
-        failures += _annotate_all(paths, options)
+        done = _annotate_all(paths, options, failures)
     for failure in failures:
         say(f"mobilepose: {failure}")
-    if not failures:
-        return OK
-    return SOME_FAILED if len(failures) < len(paths) + len(problems) else FAILED
+    return (SOME_FAILED if done else FAILED) if failures else OK
 
 
-def _annotate_all(paths: list[Path], options: argparse.Namespace) -> list[str]:
-    """Write every picture's annotated copy and ``results.json``; returns what went wrong, a line a picture."""
+def _annotate_all(paths: list[Path], options: argparse.Namespace, failures: list[str]) -> int:
+    """Write every picture's annotated copy and ``results.json``.
+
+    Args:
+        paths: the pictures.
+        options: the program's.
+        failures: what goes wrong is added, a line a picture.
+
+    Returns:
+        how many were done.
+    """
     from mobilepose_sdk.throughput import GROUP, in_groups
 
-    failures, entries, images, rows = [], [], [], []
+    entries, images, rows = [], [], []
     targets = [options.output / name for name in _output_names(paths)]
     options.mode = "throughput" if len(paths) >= MANY else None
-    try:
-        with open_estimator(options) as estimator, Progress("pictures") as progress:
-            outcomes = in_groups(
-                lambda group: _annotate(estimator, group),
-                zip(paths, targets),
-                workers=estimator.workers,
-                size=1 if estimator.workers == 1 else GROUP,
-            )
+    with open_estimator(options) as estimator, Progress("pictures") as progress:
+        outcomes = in_groups(
+            lambda group: _annotate(estimator, group),
+            zip(paths, targets),
+            workers=estimator.workers,
+            size=1 if estimator.workers == 1 else GROUP,
+        )
+        try:
             for number, (path, target, result) in enumerate(zip(paths, targets, outcomes), 1):
                 if isinstance(result, MobilePoseError):
                     failures.append(str(result))
@@ -86,13 +96,24 @@ def _annotate_all(paths: list[Path], options: argparse.Namespace) -> list[str]:
                         progress.clear()
                         print(json.dumps(line), flush=True)
                 progress(number, len(paths))
-    finally:  # an interrupted run keeps what it found
-        write_json(options.output / "results.json", entries)
-        write_json(options.output / "images.json", images)
+        finally:  # an interrupted run keeps what it found
+            written = bool(images) and _write_results(options.output, entries, images, failures)
     if rows and not options.json:
         print(table(("picture", "people", "scores", "annotated"), rows))
-        print(f"COCO results: {options.output / 'results.json'} (image ids: {options.output / 'images.json'})")
-    return failures
+        if written:
+            print(f"COCO results: {options.output / 'results.json'} (image ids: {options.output / 'images.json'})")
+    return len(rows)
+
+
+def _write_results(folder: Path, entries: list[Any], images: list[Any], failures: list[str]) -> bool:
+    """Write what is for programs; False, and a failure more, where that cannot be: the table is still to be printed."""
+    try:
+        write_json(folder / "results.json", entries)
+        write_json(folder / "images.json", images)
+    except OutputError as error:
+        failures.append(str(error))
+        return False
+    return True
 
 
 def _annotate(estimator: Any, jobs: list[tuple[Path, Path]]) -> list[Any]:
@@ -114,6 +135,8 @@ def _annotate(estimator: Any, jobs: list[tuple[Path, Path]]) -> list[Any]:
             outcomes[index] = result
         except MobilePoseError as error:
             outcomes[index] = error
+        except MemoryError as error:
+            outcomes[index] = OutputError(f"cannot draw {str(jobs[index][0])!r}: not enough memory: {error}")
     return outcomes
 
 
@@ -124,10 +147,7 @@ def _write(annotated: Any, path: Path, target: Path) -> None:
     if not written:
         height, width = annotated.shape[:2]
         raise InvalidInputError(f"{str(path)!r} is too large to be written as {target.suffix}: {width}×{height}")
-    try:
-        target.write_bytes(encoded.tobytes())  # not cv2.imwrite, which fails on some non-ASCII paths
-    except OSError as error:
-        raise OutputError(f"cannot write {str(target)!r}: {error}") from error
+    write_bytes(target, encoded.tobytes())  # not cv2.imwrite, which fails on some non-ASCII paths
 
 
 def _is_own_output(path: Path, output: Path) -> bool:
@@ -150,7 +170,8 @@ def _output_names(paths: list[Path]) -> list[str]:
 
 
 def _lines_of_stdin() -> list[str]:
-    return [line.strip() for line in sys.stdin if line.strip()]
+    lines = (line.rstrip("\r\n") for line in sys.stdin)
+    return [line for line in lines if line.strip()]
 
 
 def _scores(result: Any) -> str:

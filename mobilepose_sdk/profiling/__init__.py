@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mobilepose_sdk import runtimes
-from mobilepose_sdk.errors import InvalidInputError
+from mobilepose_sdk.errors import InvalidInputError, ProfilingError
 from mobilepose_sdk.models import DEFAULT_DETECTOR, DEFAULT_POSE_MODEL, ModelCard, find_model
 from mobilepose_sdk.profiling.process import FreshRun, fresh_run
 from mobilepose_sdk.profiling.spread import Spread, warnings_for
@@ -120,17 +120,18 @@ def profile(
                         times.setdefault(name, []).append(milliseconds)
             if progress is not None:
                 progress(number + 1, repeats + WARM_UP)
+    fresh_runs = [_fresh_run(one, card) if fresh else (None, ()) for one, card in zip(configurations, cards)]
     return [
         Profile(
             configuration=one,
             settings=str(runtimes.cpu_settings(card, one.runtime, str(one.precision), Threads(one.threads))),
             stages={name: Spread.of(times[name]) for name in (*STAGES, TOTAL) if name in times},
             model_bytes=sum(file.bytes for file in card.files[one.runtime][str(one.precision)]),
-            fresh=fresh_run(_arguments(one)) if fresh else None,
+            fresh=started,
             layers=tuple(Layer(*row) for row in _slowest_layers(card, one)),
-            warnings=tuple(warnings_for(times[TOTAL])),
+            warnings=(*warnings_for(times[TOTAL]), *problems),
         )
-        for one, card, times in zip(configurations, cards, taken)
+        for one, card, times, (started, problems) in zip(configurations, cards, taken, fresh_runs)
     ]
 
 
@@ -140,11 +141,19 @@ def _resolved(one: Configuration, card: ModelCard) -> Configuration:
     return Configuration(one.model, one.runtime, precision, one.threads, one.batch, one.detector)
 
 
-def _arguments(one: Configuration) -> dict[str, Any]:
-    """A configuration as arguments of ``PoseEstimator``."""
-    # Paths, since the new process runs in another folder.
-    model, detector = (str(find_model(name).folder.resolve()) for name in (one.model, one.detector))
-    named = {"model": model, "runtime": one.runtime, "precision": one.precision, "detector": detector}
+def _fresh_run(one: Configuration, card: ModelCard) -> tuple[FreshRun | None, tuple[str, ...]]:
+    """What a new process tells, or why it does not: what was timed before stands without it."""
+    try:
+        return fresh_run(_arguments(one, card)), ()
+    except ProfilingError as error:
+        return None, (str(error),)
+
+
+def _arguments(one: Configuration, card: ModelCard) -> dict[str, Any]:
+    """A configuration as arguments of ``PoseEstimator``; folders, since the new process runs in another one."""
+    named = {"model": str(card.folder.resolve()), "runtime": one.runtime, "precision": one.precision}
+    if card.approach == "top-down":
+        named["detector"] = str(find_model(one.detector).folder.resolve())
     return {**named, **({"threads": one.threads} if one.threads else {})}
 
 

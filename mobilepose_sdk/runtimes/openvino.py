@@ -66,7 +66,8 @@ class OpenVINORuntime:
         _check_is_ir(model)
         self._core = import_openvino().Core()
         known = self._core.available_devices
-        if device.split(".")[0].split(":")[0] not in {*(name.split(".")[0] for name in known), "AUTO"}:
+        named = device.removeprefix("AUTO:").split(",") if isinstance(device, str) else [""]
+        if not {name.split(".")[0] for name in named} <= {*(name.split(".")[0] for name in known), "AUTO"}:
             raise InvalidInputError(f"OpenVINO has no device {device!r} here; available: {', '.join(known)}")
         self._path, self._device = model, device
         settings = settings or settings_for(read_topology(), Threads())

@@ -1,0 +1,53 @@
+"""Options that callers give: what is not accepted gets an error that says what is."""
+
+from __future__ import annotations
+
+import math
+from numbers import Integral, Real
+
+from mobilepose_sdk.errors import InvalidInputError
+
+
+def one_of(name: str, value: object, accepted: tuple[object, ...]) -> None:
+    """Nothing, where ``value`` is accepted.
+
+    Raises:
+        InvalidInputError: it is not.
+    """
+    if not isinstance(value, (str, type(None))) or value not in accepted:
+        raise InvalidInputError(f"{name} must be one of {', '.join(map(repr, accepted))}, got {value!r}")
+
+
+def whole_number(name: str, value: object, least: int = 1, most: int | None = None, instead: str = "") -> int:
+    """``value`` as an int; NumPy's integers are as good, True and False are not.
+
+    Args:
+        name: how the error calls it.
+        value: what was given.
+        least, most: the range.
+        instead: what else is accepted, for the error.
+
+    Raises:
+        InvalidInputError: it is no whole number, or out of range.
+    """
+    if isinstance(value, Integral) and not isinstance(value, bool):
+        whole = int(value)
+        if whole >= least and (most is None or whole <= most):
+            return whole
+    accepted = f"of at least {least}" if most is None else f"from {least} to {most}"
+    other = f"{instead} or " if instead else ""
+    raise InvalidInputError(f"{name} must be {other}a whole number {accepted}, got {value!r}")
+
+
+def number(name: str, value: object, *, least: float = 0.0, most: float = math.inf, above: bool = False) -> float:
+    """``value`` as a float, finite, from ``least`` to ``most``; ``above``: and not ``least`` itself.
+
+    Raises:
+        InvalidInputError: it is no number, or out of range.
+    """
+    if isinstance(value, Real) and not isinstance(value, bool):
+        real = float(value)
+        if math.isfinite(real) and least <= real <= most and not (above and real == least):
+            return real
+    accepted = f"{'above' if above else 'from'} {least:g}" + (f" up to {most:g}" if math.isfinite(most) else "")
+    raise InvalidInputError(f"{name} must be a finite number {accepted}, got {value!r}")
