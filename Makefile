@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test tflite clean
+.PHONY: demo test test-opencv4 tflite clean
 
 demo: .venv/installed
 	$(BIN)/mobilepose image examples/pictures -o out
@@ -13,6 +13,13 @@ test: .venv/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n auto --dist loadfile
+
+# Whatever uses OpenCV, with the major version that pip does not choose.
+OPENCV_TESTS := $(foreach name,sources preprocessing drawing heatmaps detection grouping video stream cli,tests/test_$(name).py)
+
+test-opencv4: .venv/installed-dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target .venv/opencv4 'opencv-python<5'
+	PYTHONPATH=.venv/opencv4 $(BIN)/python -m pytest -n auto --dist loadfile $(OPENCV_TESTS)
 
 # The environment that converts to TFLite; without it `make test` leaves that conversion out.
 tflite: .venv-tflite/installed

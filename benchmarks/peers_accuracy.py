@@ -31,7 +31,7 @@ from mobilepose_sdk.sources import read_picture
 Array = np.ndarray[Any, Any]
 Look = Callable[[Array], tuple[Array, Array]]
 """A crop (S, S, 3) uint8 BGR to keypoints (17, 2) in its pixels and scores (17,)."""
-MARGINS = (1.0, 1.1, 1.25, 1.4, 1.6)
+MARGINS = (1.0, 1.1, 1.25, 1.4, 1.6, 1.8)
 SOURCES = {"lsp": "PCK@0.2", "coco2017_train2017": "AP"}
 """What is measured on which part of `dev.json`, as in the model cards."""
 BLAZEPOSE = [0, 2, 5, 7, 8, 11, 12, 13, 14, 15, 16, 23, 24, 25, 26, 27, 28]

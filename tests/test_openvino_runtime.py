@@ -49,3 +49,23 @@ def test_threads_that_look_at_their_first_tensors_at_once_do_not_wait_for_each_o
 def test_a_device_that_is_not_there_is_named(device):
     with pytest.raises(InvalidInputError, match=f"no device {device!r} here; available: .*CPU"):
         PoseEstimator("lpn-50", device=device, detector=None)
+
+
+ESTIMATORS_GONE = """
+import signal
+import numpy as np
+from mobilepose_sdk import PoseEstimator
+
+for _ in range(2):
+    PoseEstimator(threads=1)(np.zeros((64, 64, 3), np.uint8))
+try:
+    signal.raise_signal(signal.SIGINT)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def test_ctrl_c_is_survived_after_estimators_have_gone():
+    """With a Core an estimator it was a segmentation fault."""
+    done = subprocess.run([sys.executable, "-c", ESTIMATORS_GONE], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "interrupted\n", "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import threading
@@ -19,7 +20,9 @@ from mobilepose_sdk.threads import CPUSettings, Threads, settings_for
 from mobilepose_sdk.topology import read_topology
 
 BUCKETS = (1, 2, 4, 8)
-_importing = threading.Lock()
+_importing, _starting = threading.Lock(), threading.Lock()
+_cores: dict[int, Any] = {}
+"""By process: a forked child cannot use what its parent's threads would have to work for."""
 
 
 def import_openvino() -> ModuleType:
@@ -39,6 +42,20 @@ def import_openvino() -> ModuleType:
         finally:
             if hidden:
                 del sys.modules["openvino_telemetry"]
+
+
+def shared_core() -> Any:
+    """This process's ``openvino.Core``, kept to its end.
+
+    A Core gives its thread a stack of its own for signals and, when it goes, puts back the one that was there before:
+    after two Cores that went in the order they came, that is the first one's, which is no more. The next Ctrl-C would
+    end Python with a segmentation fault.
+    """
+    library = import_openvino()
+    with _starting:
+        if os.getpid() not in _cores:
+            _cores[os.getpid()] = library.Core()
+        return _cores[os.getpid()]
 
 
 class OpenVINORuntime:
@@ -64,7 +81,7 @@ class OpenVINORuntime:
         self, model: Path, *, settings: CPUSettings | None = None, device: str = "CPU", profile: bool = False
     ) -> None:
         _check_is_ir(model)
-        self._core = import_openvino().Core()
+        self._core = shared_core()
         known = self._core.available_devices
         named = device.removeprefix("AUTO:").split(",") if isinstance(device, str) else [""]
         if not {name.split(".")[0] for name in named} <= {*(name.split(".")[0] for name in known), "AUTO"}:
