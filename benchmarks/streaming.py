@@ -24,27 +24,12 @@ from webcam import swaying
 
 from mobilepose_sdk import PersonDetector, PoseEstimator
 from mobilepose_sdk.models import DEFAULT_POSE_MODEL
+from mobilepose_sdk.profiling.stages import Watched
 from mobilepose_sdk.runtimes import load
 from mobilepose_sdk.threads import Threads
 
 Array = NDArray[Any]
 WARM_UP = 20
-
-
-class Timed:
-    """A runtime that adds up how long it worked."""
-
-    def __init__(self, runtime: Any) -> None:
-        self._runtime, self.seconds = runtime, 0.0
-
-    def __call__(self, batch: Array) -> list[Array]:
-        start = time.perf_counter()
-        outputs: list[Array] = self._runtime(batch)
-        self.seconds += time.perf_counter() - start
-        return outputs
-
-    def close(self) -> None:
-        self._runtime.close()
 
 
 def main() -> None:
@@ -75,7 +60,7 @@ def report_latency(estimator: PoseEstimator, frames: list[Array], options: argpa
     network = load(estimator.card, "openvino", None, Threads(options.threads), "CPU")
     crop = np.random.default_rng(0).integers(0, 256, (1, height, width, 3), dtype=np.uint8)
     pipeline: Any = estimator._pipeline
-    timed = Timed(pipeline.runtime)
+    timed = Watched(pipeline.runtime)
     object.__setattr__(pipeline, "runtime", timed)
     detecting, following = estimator.stream(cycle(frames)), estimator.stream(cycle(frames), detect_every=10**9)
     calls: dict[str, Callable[[], Any]] = {
@@ -87,14 +72,14 @@ def report_latency(estimator: PoseEstimator, frames: list[Array], options: argpa
     people = []
     for turn in range(options.repeats + WARM_UP):
         for name, call in calls.items():
-            timed.seconds = 0.0
+            timed.spent = 0.0
             start = time.perf_counter()
             result = call()
             seconds = time.perf_counter() - start
             if turn >= WARM_UP:
-                times[name].append((seconds - (timed.seconds if name == "rest" else 0)) * 1e3)
+                times[name].append((seconds - (timed.spent if name == "rest" else 0)) * 1e3)
                 people += [len(result)] if name == "pipeline" else []
-    object.__setattr__(pipeline, "runtime", timed._runtime)
+    object.__setattr__(pipeline, "runtime", timed.runtime)
     print(f"{options.threads} threads, {options.repeats} interleaved frames, people in view: {sorted(set(people))}")
     for name, text in {
         "network": f"bare network, {estimator.card.name}",

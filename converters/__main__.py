@@ -112,12 +112,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    from converters.checkpoints import CheckpointError
     from mobilepose_sdk.errors import MobilePoseError
 
     try:
         options.run_command(options)
-    except (CheckpointError, MobilePoseError) as error:
+    except MobilePoseError as error:
         parser.exit(3, f"{parser.prog}: {error}\n")
     return 0
 

@@ -9,10 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mobilepose_sdk.errors import MobilePoseError
+
 MOST_LISTED = 12
 
 
-class CheckpointError(ValueError):
+class CheckpointError(MobilePoseError, ValueError):
     """A checkpoint cannot be read, or does not fit the network."""
 
 
