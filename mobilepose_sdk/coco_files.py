@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,17 +12,45 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mobilepose_sdk.boxes import checked_boxes
 from mobilepose_sdk.errors import InvalidInputError, SourceNotFoundError
+from mobilepose_sdk.fields import (
+    NUMBER,
+    OBJECTS,
+    TEXT,
+    Accepted,
+    Fields,
+    check_fields,
+    is_number,
+    list_of,
+    numbers,
+    shown,
+)
 from mobilepose_sdk.skeleton import COCO_17, CROWDPOSE_14, MPII_16, SKELETONS, Skeleton
 
 Array = NDArray[Any]
 FilePath = str | os.PathLike[str]
 HEAD_BOX = "bbox_head"
 """An annotation's head box [x, y, width, height], where PCKh is wanted; PoseTrack's name for it."""
-PERSON_ENTRIES = ("id", "image_id", "category_id", "bbox", "area", "iscrowd", "num_keypoints", "keypoints")
-"""What pycocotools reads of every person."""
-RESULT_ENTRIES = ("image_id", "category_id", "keypoints", "score")
-"""What COCO's results format for keypoints has."""
+ID = Accepted("a number or a text", lambda value: isinstance(value, str) or is_number(value))
+BOX = numbers(4, "x, y, width and height")
+IMAGE = {"id": ID, "file_name": TEXT}
+IMAGE_OPTIONS = {"source": Accepted("a text or null", lambda value: value is None or TEXT.fits(value))}
+CATEGORY = {"id": ID}
+CATEGORY_OPTIONS = {"keypoints": list_of("texts, the keypoints' names", TEXT.fits)}
+PERSON = {
+    "id": NUMBER,
+    "image_id": ID,
+    "category_id": ID,
+    "bbox": BOX,
+    "area": Accepted("a finite number of at least 0", lambda value: is_number(value) and value >= 0),
+    "iscrowd": Accepted("0 or 1", lambda value: value in (0, 1)),
+    "num_keypoints": NUMBER,
+}
+"""What pycocotools reads of every person, beside the keypoints."""
+PERSON_OPTIONS = {HEAD_BOX: Accepted(f"{BOX.words}, or null", lambda value: value in (None, []) or BOX.fits(value))}
+RESULT = {"image_id": ID, "category_id": ID, "score": NUMBER}
+"""What COCO's results format has, beside the keypoints."""
 CROWDPOSE_AREA = 0.53
 """CrowdPose's annotations have no area: its evaluation takes this share of the box."""
 
@@ -49,20 +78,22 @@ def read_poses(path: FilePath) -> PoseAnnotations:
 
     Raises:
         SourceNotFoundError: there is none at ``path``.
-        InvalidInputError: it is not COCO keypoints, or holds no labelled person.
+        InvalidInputError: it is not COCO keypoints, holds no labelled person, or one whose box cannot be cropped.
     """
     content = read_annotations(path)
     if not content.get("categories"):
         raise InvalidInputError(f"{os.fspath(path)!r} is not a COCO keypoint file: it needs 'categories'")
+    check_fields(repr(os.fspath(path)), content, {"categories": OBJECTS})
+    _check_each("category", content["categories"], path, CATEGORY, CATEGORY_OPTIONS)
     skeleton = _file_skeleton(content, path)
     if skeleton is CROWDPOSE_14:
-        areas = (CROWDPOSE_AREA * entry["bbox"][2] * entry["bbox"][3] for entry in content["annotations"])
-        entries = [{"iscrowd": 0, **entry, "area": area} for entry, area in zip(content["annotations"], areas)]
-        content = {**content, "annotations": entries}
-    _check_people(content["annotations"], skeleton, path)
+        content = {**content, "annotations": [_with_area(entry) for entry in content["annotations"]]}
+    person = {**PERSON, **_keypoints(skeleton, "visibility")}
+    _check_each("annotation", content["annotations"], path, person, PERSON_OPTIONS)
     people = _labelled_people(content["annotations"])
     if not people:
         raise InvalidInputError(f"{os.fspath(path)!r} holds no person with labelled keypoints")
+    _check_boxes(content["images"], people, path)
     return PoseAnnotations(content, skeleton, people)
 
 
@@ -71,11 +102,13 @@ def read_annotations(path: FilePath) -> dict[str, Any]:
 
     Raises:
         SourceNotFoundError: there is none at ``path``.
-        InvalidInputError: it is not JSON with ``images`` and ``annotations``.
+        InvalidInputError: it is not JSON with ``images`` and ``annotations``, or an image's fields are not COCO's.
     """
     content = _read_json(path, "annotation file")
     if not isinstance(content, dict) or not {"images", "annotations"} <= content.keys():
         raise InvalidInputError(f"{os.fspath(path)!r} is not a COCO file: it needs 'images' and 'annotations'")
+    check_fields(repr(os.fspath(path)), content, {"images": OBJECTS, "annotations": OBJECTS})
+    _check_each("image", content["images"], path, IMAGE, IMAGE_OPTIONS)
     return content
 
 
@@ -89,15 +122,11 @@ def read_results(path: FilePath, skeleton: Skeleton) -> list[dict[str, Any]]:
     results = _read_json(path, "results file")
     if not isinstance(results, list) or not all(isinstance(entry, dict) for entry in results):
         raise InvalidInputError(f"{os.fspath(path)!r} is not a COCO results file: it must be a list of objects")
-    accepted = f"accepted: {3 * len(skeleton)} numbers, x, y and score of each keypoint of {skeleton.name}"
+    fields = {**RESULT, **_keypoints(skeleton, "score")}
     for number, entry in enumerate(results):
         place = f"{os.fspath(path)!r}: result {number}"
-        _check_entries(entry, RESULT_ENTRIES, place)
-        if not _are_numbers(entry["keypoints"], 3 * len(skeleton)):
-            raise InvalidInputError(f"{place} has keypoints that are not this file's; {accepted}")
-        if not _are_numbers([entry["score"]], 1):
-            raise InvalidInputError(f"{place} has the score {entry['score']!r}; accepted: a finite number")
-        if ("bbox" in entry) != ("bbox" in results[0]) or not _are_numbers(entry.get("bbox", [0] * 4), 4):
+        check_fields(place, entry, fields)
+        if ("bbox" in entry) != ("bbox" in results[0]) or not BOX.fits(entry.get("bbox", [0] * 4)):
             raise InvalidInputError(f"{place}: either all results have a bbox [x, y, width, height], or none has")
     return results
 
@@ -119,7 +148,7 @@ def _read_json(path: FilePath, what: str) -> Any:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise SourceNotFoundError(f"no {what} {os.fspath(path)!r}") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InvalidInputError(f"{os.fspath(path)!r} is not a JSON file: {error}") from error
 
 
@@ -128,7 +157,9 @@ def _file_skeleton(content: dict[str, Any], path: FilePath) -> Skeleton:
     for skeleton in SKELETONS.values():
         if skeleton.names == names:
             return skeleton
-    values = len(next((entry["keypoints"] for entry in content["annotations"] if "keypoints" in entry), ()))
+    values = len(
+        next((listed for entry in content["annotations"] if isinstance(listed := entry.get("keypoints"), list)), ())
+    )
     for skeleton in (COCO_17, MPII_16):
         if values in (0, 3 * len(skeleton)):  # nobody at all is said later
             return skeleton
@@ -139,30 +170,41 @@ def _file_skeleton(content: dict[str, Any], path: FilePath) -> Skeleton:
     )
 
 
-def _check_people(entries: list[dict[str, Any]], skeleton: Skeleton, path: FilePath) -> None:
-    """Whether pycocotools can read the truth: found out before the pictures are looked at, which may take hours."""
-    for entry in entries:
-        place = f"{os.fspath(path)!r}: annotation {entry.get('id')}"
-        _check_entries(entry, PERSON_ENTRIES, place)
-        if len(entry["keypoints"]) != 3 * len(skeleton):
-            raise InvalidInputError(
-                f"{place} has {len(entry['keypoints'])} keypoint numbers; "
-                f"accepted: {3 * len(skeleton)}, x, y and visibility of each keypoint of {skeleton.name}"
-            )
+def _keypoints(skeleton: Skeleton, third: str) -> Fields:
+    return {"keypoints": numbers(3 * len(skeleton), f"x, y and {third} of each keypoint of {skeleton.name}")}
 
 
-def _check_entries(entry: dict[str, Any], names: tuple[str, ...], place: str) -> None:
-    missing = [name for name in names if name not in entry]
-    if missing:
-        raise InvalidInputError(f"{place} lacks {', '.join(missing)}")
+def _with_area(person: dict[str, Any]) -> dict[str, Any]:
+    """One of CrowdPose's people as the others have them; a box that is none is said later."""
+    _, _, width, height = person["bbox"] if BOX.fits(person.get("bbox")) else (0, 0, 0, 0)
+    return {"iscrowd": 0, **person, "area": CROWDPOSE_AREA * width * height}
 
 
-def _are_numbers(values: Any, count: int) -> bool:
-    try:
-        array = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError):
-        return False
-    return array.shape == (count,) and bool(np.isfinite(array).all())
+def _check_each(what: str, entries: list[Any], path: FilePath, required: Fields, optional: Fields) -> None:
+    """Whether the SDK and pycocotools can read a list: found out before the pictures are looked at."""
+    for number, entry in enumerate(entries):
+        name = f"{what} {shown(entry['id'])}" if ID.fits(entry.get("id")) else f"the {what} at index {number}"
+        check_fields(f"{os.fspath(path)!r}: {name}", entry, required, optional)
+
+
+def _check_boxes(images: list[dict[str, Any]], people: dict[int, list[dict[str, Any]]], path: FilePath) -> None:
+    """Whether people's boxes can be cropped from their pictures, as far as the file says how large these are."""
+    for image in images:
+        reach = _longer_side(image)
+        for entry in people.get(image["id"], []):
+            try:
+                checked_boxes(xyxy([entry]), (reach, reach))
+            except InvalidInputError as error:
+                raise InvalidInputError(
+                    f"{os.fspath(path)!r}: annotation {shown(entry['id'])} has labelled keypoints and the bbox "
+                    f"{shown(entry['bbox'])}; accepted: a width and a height above 0, not wholly outside the picture"
+                ) from error
+
+
+def _longer_side(image: dict[str, Any]) -> int:
+    """Pixels; no limit where the file does not say. Which side it is depends on the EXIF rotation."""
+    sides = [image[name] for name in ("width", "height") if is_number(image.get(name)) and image[name] > 0]
+    return max(sides) if len(sides) == 2 else sys.maxsize
 
 
 def _labelled_people(entries: list[dict[str, Any]]) -> dict[int, list[dict[str, Any]]]:

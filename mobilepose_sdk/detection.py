@@ -36,7 +36,7 @@ class PersonDetector:
 
     Args:
         model: name of a packaged detector, or a model folder.
-        min_score: people below this score, above 0 and at most 1, are left out; the card's threshold when None.
+        min_score: people below this score, above 0 and under 1, are left out; the card's threshold when None.
         runtime, device: as :class:`~mobilepose_sdk.PoseEstimator` has them.
         precision: the card's first when None.
         threads: CPU threads; ``"auto"`` as for the estimator.
@@ -58,7 +58,7 @@ class PersonDetector:
     ) -> None:
         self.card = find_model(model, "detector")
         self.min_score = (
-            self.card.min_score if min_score is None else number("min_score", min_score, most=1, above=True)
+            self.card.min_score if min_score is None else number("min_score", min_score, most=1, inside=True)
         )
         threads = threads if isinstance(threads, Threads) else Threads(thread_count(threads))
         self._at_once = GROUP if threads.mode == "throughput" else 1

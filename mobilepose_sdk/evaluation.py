@@ -156,7 +156,7 @@ def _measured(truth: PoseAnnotations, results: list[dict[str, Any]], images: lis
     """Everything about some of the truth's pictures, by source."""
     groups: dict[str, list[int]] = {ALL: [image["id"] for image in images]}
     for image in images:
-        if "source" in image:
+        if image.get("source") is not None:
             groups.setdefault(image["source"], []).append(image["id"])
     by_picture: dict[int, list[dict[str, Any]]] = {}
     for result in results:

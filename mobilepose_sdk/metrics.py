@@ -199,8 +199,9 @@ def coco_average_precision(
     check_pictures(annotations, results)
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
         truth = COCO()
-        # Copies: pycocotools writes into what it is given.
-        truth.dataset = {"info": {}, **annotations, "annotations": [dict(a) for a in annotations["annotations"]]}
+        # Copies: pycocotools writes into what it is given. Numbered anew: who matched number 0 has matched nobody to it.
+        people = [{**person, "id": number} for number, person in enumerate(annotations["annotations"], 1)]
+        truth.dataset = {"info": {}, **annotations, "annotations": people}
         truth.createIndex()
         found = truth.loadRes([dict(result) for result in results]) if results else COCO()  # loadRes fails on none
         evaluation = COCOeval(truth, found, iouType="keypoints")

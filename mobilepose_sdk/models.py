@@ -9,14 +9,59 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from mobilepose_sdk.errors import InvalidInputError, InvalidTypeError, ModelFileError, ModelNotFoundError
+from mobilepose_sdk.fields import (
+    NUMBER,
+    OBJECT,
+    OBJECTS,
+    TEXT,
+    Accepted,
+    check_fields,
+    is_number,
+    list_of,
+    object_of,
+    one_of,
+    whole,
+)
 
 Kind = Literal["pose", "detector"]
 Approach = Literal["top-down", "bottom-up"]
 DEFAULT_POSE_MODEL = "mobileposenet-256x192"
 DEFAULT_DETECTOR = "person-detector"
+
+SIZES = list_of("whole numbers of at least 1", whole(1).fits)
+FILE_LISTS = object_of(
+    "lists by precision, each of at least one file", lambda value: OBJECTS.fits(value) and value != []
+)
+CARD = {
+    "name": TEXT,
+    "kind": one_of(*get_args(Kind)),
+    "summary": TEXT,
+    "paper": TEXT,
+    "licence": TEXT,
+    "input_size": Accepted("[width, height], whole numbers of at least 1", lambda v: SIZES.fits(v) and len(v) == 2),
+    "color": one_of("bgr", "rgb"),
+    "stride": whole(1),
+    "outputs": OBJECTS,
+    "parameters": whole(0),
+    "macs": whole(0),
+    "files": object_of(f"runtimes, each {FILE_LISTS.words}", FILE_LISTS.fits),
+}
+CARD_OPTIONS = {
+    "approach": one_of(*get_args(Approach)),
+    "skeleton": TEXT,
+    "decoder": OBJECT,
+    "padding": Accepted("a finite number above 0", lambda value: is_number(value) and value > 0),
+    "min_score": NUMBER,
+    "training": OBJECT,
+    "quantization": OBJECT,
+    "accuracy": object_of("objects of numbers", object_of("numbers", is_number).fits),
+}
+DETECTOR = {"min_score": Accepted("a number above 0 and under 1", lambda value: is_number(value) and 0 < value < 1)}
+OUTPUT = {"name": TEXT, "shape": SIZES}
+FILE = {"path": TEXT, "bytes": whole(0), "sha256": TEXT}
 
 
 @dataclass(frozen=True)
@@ -127,6 +172,7 @@ class ModelCard:
         path = folder / "card.json"
         try:
             entries = json.loads(path.read_text(encoding="utf-8"))
+            _check_card(entries)
             files = {
                 runtime: {precision: [ModelFile(**file) for file in listed] for precision, listed in by.items()}
                 for runtime, by in entries.pop("files").items()
@@ -135,8 +181,37 @@ class ModelCard:
             return cls(**entries, files=files, folder=folder)
         except OSError as error:
             raise ModelFileError(f"no readable model card at {path} ({error})") from error
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except InvalidInputError as error:
+            raise ModelFileError(f"{path} is not a model card of this version: {error}") from error
+        except (ValueError, TypeError, RecursionError) as error:
             raise ModelFileError(f"{path} is not a model card of this version: {error!r}") from error
+
+
+def _check_card(entries: Any) -> None:
+    """Whether the fields of a card hold what they should, and fit each other.
+
+    Raises:
+        InvalidInputError: they do not.
+    """
+    check_fields("it", entries, CARD, CARD_OPTIONS)
+    for number, output in enumerate(entries["outputs"]):
+        check_fields(f"outputs[{number}]", output, OUTPUT)
+    for listed in (listed for by in entries["files"].values() for listed in by.values()):
+        for number, file in enumerate(listed):
+            check_fields(f"file {number} of its files", file, FILE)
+    if entries["kind"] == "detector":
+        check_fields("it", entries, DETECTOR)
+    elif entries["outputs"] and entries.get("approach", "top-down") == "top-down":
+        _check_heatmaps(entries)
+
+
+def _check_heatmaps(entries: dict[str, Any]) -> None:
+    (width, height), stride, shape = entries["input_size"], entries["stride"], entries["outputs"][0]["shape"]
+    if shape[2:] != [height // stride, width // stride] or width % stride or height % stride:
+        raise InvalidInputError(
+            f"it has the input_size {[width, height]} and the stride {stride}, which its outputs of shape {shape} do "
+            "not fit; accepted: outputs of shape [1, keypoints, height / stride, width / stride]"
+        )
 
 
 def prebuilt_folder() -> Path:
@@ -175,8 +250,10 @@ def find_model(model: str | Path, kind: Kind | None = None) -> ModelCard:
         raise InvalidTypeError(f"a model is a name or a folder, got {type(model).__name__}")
     card = _catalogue().get(str(model))
     if card is None:
-        folders = [folder for folder in (prebuilt_folder() / model, Path(model)) if (folder / "card.json").is_file()]
-        if not folders and not Path(model).is_dir():
+        folders = [
+            folder for folder in (prebuilt_folder() / model, Path(model)) if os.path.isfile(folder / "card.json")
+        ]
+        if not folders and not os.path.isdir(model):
             names = [n for n, known in _catalogue().items() if known.trained and kind in (known.kind, None)]
             raise ModelNotFoundError(
                 f"no {kind + ' ' if kind else ''}model {str(model)!r}; packaged: {', '.join(names) or 'none'}; "

@@ -39,15 +39,16 @@ def whole_number(name: str, value: object, least: int = 1, most: int | None = No
     raise InvalidInputError(f"{name} must be {other}a whole number {accepted}, got {value!r}")
 
 
-def number(name: str, value: object, *, least: float = 0.0, most: float = math.inf, above: bool = False) -> float:
-    """``value`` as a float, finite, from ``least`` to ``most``; ``above``: and not ``least`` itself.
+def number(name: str, value: object, *, least: float = 0.0, most: float = math.inf, inside: bool = False) -> float:
+    """``value`` as a float, finite, from ``least`` to ``most``; ``inside``: and neither of these.
 
     Raises:
         InvalidInputError: it is no number, or out of range.
     """
     if isinstance(value, Real) and not isinstance(value, bool):
         real = float(value)
-        if math.isfinite(real) and least <= real <= most and not (above and real == least):
+        if math.isfinite(real) and least <= real <= most and not (inside and real in (least, most)):
             return real
-    accepted = f"{'above' if above else 'from'} {least:g}" + (f" up to {most:g}" if math.isfinite(most) else "")
+    first, last = ("above", "and under") if inside else ("from", "to")
+    accepted = f"{first} {least:g}" + (f" {last} {most:g}" if math.isfinite(most) else "")
     raise InvalidInputError(f"{name} must be a finite number {accepted}, got {value!r}")

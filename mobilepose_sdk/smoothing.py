@@ -40,7 +40,7 @@ class Smoothing:
 
     def __post_init__(self) -> None:
         for name in ("min_cutoff", "speed_cutoff"):
-            number(name, getattr(self, name), above=True)
+            number(name, getattr(self, name), inside=True)
         number("responsiveness", self.responsiveness)
 
 

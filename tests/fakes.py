@@ -152,7 +152,7 @@ def card_entries(kind: str = "pose", **changes: Any) -> dict[str, Any]:
         "input_size": list(INPUT_SIZE),
         "color": "bgr",
         "stride": STRIDE,
-        "outputs": [{"name": "heatmaps", "shape": [1, 17, 64, 48]}],
+        "outputs": [{"name": "heatmaps", "shape": [1, 17, INPUT_SIZE[1] // STRIDE, INPUT_SIZE[0] // STRIDE]}],
         "parameters": 1000,
         "macs": 2000,
     }

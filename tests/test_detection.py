@@ -90,9 +90,9 @@ def test_no_pictures_are_no_pass(make):
     assert (detector.batch([]), network.seen) == ([], [])
 
 
-@pytest.mark.parametrize("min_score", [0, -0.5, 2, float("nan"), "0.5", True])
-def test_a_threshold_lies_above_0(make, min_score):
-    with pytest.raises(InvalidInputError, match="min_score must be a finite number above 0 up to 1"):
+@pytest.mark.parametrize("min_score", [0, 1, -0.5, 2, float("nan"), "0.5", True])
+def test_a_threshold_lies_between_0_and_1(make, min_score):
+    with pytest.raises(InvalidInputError, match="min_score must be a finite number above 0 and under 1"):
         make(min_score=min_score)
 
 

@@ -9,8 +9,9 @@ import pytest
 from fakes import make_card
 from programs import WRONG_USAGE, Standing, read_json, stand_in
 
-from mobilepose_sdk.cli import main
+from mobilepose_sdk.cli import evaluate, main
 from mobilepose_sdk.cli.common import FAILED, OK
+from mobilepose_sdk.errors import OutputError
 from mobilepose_sdk.metrics import COCO_STATS
 from mobilepose_sdk.skeleton import COCO_17
 
@@ -149,6 +150,35 @@ def test_evaluate_prints_json_without_nan(annotations, capsys):
 def test_evaluate_writes_results(annotations, tmp_path):
     assert main(["evaluate", str(annotations), "--results", str(tmp_path / "results.json")]) == OK
     assert [entry["image_id"] for entry in read_json(tmp_path / "results.json")] == [1, 2]
+
+
+@pytest.mark.parametrize("name", ["none/results.json", "people.json/results.json", "images", "r" * 300])
+def test_results_that_could_not_be_written_are_refused_before_the_run(annotations, tmp_path, name, asked, capsys):
+    before = sorted(tmp_path.rglob("*"))
+    assert main(["evaluate", str(annotations), "--results", str(tmp_path / name)]) == FAILED
+    assert f"cannot write {str(tmp_path / name)!r}: " in capsys.readouterr().err
+    assert asked == []
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_the_figures_are_printed_before_the_results_are_written(annotations, tmp_path, monkeypatch, capsys):
+    def full(path, content):
+        raise OutputError("the disk is full")
+
+    monkeypatch.setattr(evaluate, "write_json", full)
+    assert main(["evaluate", str(annotations), "--results", str(tmp_path / "results.json")]) == FAILED
+    printed = capsys.readouterr()
+    assert printed.out.startswith("source  AP")
+    assert "the disk is full" in printed.err
+
+
+def test_results_are_written_even_where_the_figures_cannot_be_printed(annotations, tmp_path, monkeypatch):
+    def gone(evaluation):
+        raise OutputError("nobody reads")
+
+    monkeypatch.setattr(evaluate, "_print", gone)
+    assert main(["evaluate", str(annotations), "--results", str(tmp_path / "results.json")]) == FAILED
+    assert len(read_json(tmp_path / "results.json")) == 2
 
 
 def test_evaluate_takes_the_pictures_from_another_folder(annotations, tmp_path, capsys):

@@ -285,6 +285,14 @@ def test_average_precision_is_pycocotools(seed, image_ids):
     np.testing.assert_allclose(list(figures.values()), pycocotools_stats(annotations, results, image_ids), atol=1e-9)
 
 
+@pytest.mark.parametrize("number", [lambda index: index, lambda index: 7], ids=["from 0", "all the same"])
+def test_average_precision_does_not_depend_on_how_annotations_are_numbered(number):
+    annotations, results = coco()
+    renumbered = [{**entry, "id": number(index)} for index, entry in enumerate(annotations["annotations"])]
+    expected = coco_average_precision(annotations, results)
+    assert coco_average_precision({**annotations, "annotations": renumbered}, results) == expected
+
+
 def test_average_precision_of_another_skeleton_has_its_sigmas():
     annotations, results = coco()
     for entry in (*annotations["annotations"], *results):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -87,6 +88,7 @@ BROKEN = {
     "files are a list": '{"files": []}',
     "of another version": '{"files": {}, "input_size": [1, 2], "colour": "bgr"}',
     "not text": b"\xff\xfe\x00",
+    "nested without end": '{"training": ' + "[" * 100_000,
 }
 
 
@@ -96,6 +98,53 @@ def test_a_broken_card_is_named(tmp_path, content):
     path.write_bytes(content.encode() if isinstance(content, str) else content)
     with pytest.raises(ModelFileError, match=r"card\.json is not a model card of this version"):
         ModelCard.read(tmp_path)
+
+
+FILE = {"path": "openvino/int8.xml", "bytes": 9, "sha256": "0"}
+WRONG = {
+    "a size of one number": ({"input_size": [96]}, r"input_size \[96\]; accepted: \[width, height\]"),
+    "a size of nothing": ({"input_size": [0, 0]}, r"input_size \[0, 0\]"),
+    "a size the other way round": (
+        {"input_size": [128, 96]},
+        r"input_size \[128, 96\].*outputs of shape .* do not fit",
+    ),
+    "a size of another network": (
+        {"input_size": [100, 128]},
+        "do not fit; accepted: outputs of shape .* width / stride",
+    ),
+    "colours in capitals": ({"color": "RGB"}, "color 'RGB'; accepted: 'bgr' or 'rgb'"),
+    "no colours": ({"color": None}, "color None"),
+    "stride 0": ({"stride": 0}, "stride 0; accepted: a whole number of at least 1"),
+    "a stride in words": ({"stride": "4"}, "stride '4'"),
+    "twice the stride": ({"stride": 8}, "the stride 8, which its outputs"),
+    "a stride that does not divide the size": ({"stride": 3}, "the stride 3, which its outputs"),
+    "padding below 0": ({"padding": -1}, "padding -1; accepted: a finite number above 0"),
+    "padding 0": ({"padding": 0}, "padding 0"),
+    "padding in words": ({"padding": "1.25"}, "padding '1.25'"),
+    "no outputs": ({"outputs": None}, "outputs None; accepted: a list of objects"),
+    "an empty output": ({"outputs": [{}]}, r"outputs\[0\] lacks name, shape"),
+    "an output without heatmaps": ({"outputs": [{"name": "a", "shape": [1, 17]}]}, r"shape \[1, 17\] do not fit"),
+    "no decoder": ({"decoder": None}, "decoder None; accepted: an object"),
+    "a list for a skeleton": ({"skeleton": ["a"]}, r"skeleton \['a'\]; accepted: a text"),
+    "a third kind": ({"kind": "hands"}, "kind 'hands'; accepted: 'pose' or 'detector'"),
+    "a third approach": ({"approach": "sideways"}, "approach 'sideways'; accepted: 'top-down' or 'bottom-up'"),
+    "a precision without files": ({"files": {"openvino": {"int8": []}}}, "files .*accepted: .* at least one file"),
+    "a runtime without precisions": ({"files": {"openvino": [FILE]}}, "files .*accepted"),
+    "a file without a size": ({"files": {"openvino": {"int8": [{"path": "a", "sha256": "0"}]}}}, "lacks bytes"),
+    "a file's path a number": ({"files": {"openvino": {"int8": [{**FILE, "path": 5}]}}}, "path 5; accepted: a text"),
+    "a detector that finds anything": ({"kind": "detector", "min_score": 0}, "min_score 0; accepted: .* above 0"),
+}
+
+
+@pytest.mark.parametrize(("changes", "message"), WRONG.values(), ids=WRONG)
+def test_a_card_whose_fields_hold_something_else_is_named_and_says_what_is_accepted(tmp_path, changes, message):
+    with pytest.raises(ModelFileError, match=rf"card\.json is not a model card of this version: .*{message}"):
+        ModelCard.read(write_model(tmp_path / "model", **changes))
+
+
+def test_what_a_card_need_not_say_has_defaults(tmp_path):
+    folder = write_model(tmp_path / "model", outputs=[], files={})
+    assert (ModelCard.read(folder).approach, ModelCard.read(folder).padding) == ("top-down", 1.25)
 
 
 def test_a_folder_without_a_card_is_no_model(tmp_path):
@@ -140,6 +189,26 @@ def test_an_unknown_name_lists_the_models_of_that_kind(packaged, kind, there, ot
         find_model("huge", kind)
     assert f"no {kind} model 'huge'; packaged: {there}; or give a model folder" in str(caught.value)
     assert other not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "a\0b"], ids=["too long", "no path"])
+def test_what_cannot_be_a_folders_name_is_no_model(packaged, name):
+    with pytest.raises(ModelNotFoundError, match="packaged: finder, tiny"):
+        find_model(name)
+
+
+@pytest.mark.parametrize(("locked", "error"), [("mine", ModelNotFoundError), ("mine/card.json", ModelFileError)])
+def test_a_folder_that_may_not_be_looked_into_is_a_typed_error(packaged, tmp_path, monkeypatch, locked, error):
+    folder, locked, stat, read = write_model(tmp_path / "mine"), tmp_path / locked, os.stat, Path.read_text
+
+    def refuse(path):
+        if isinstance(path, (str, Path)) and Path(path).is_relative_to(locked):
+            raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "stat", lambda path, *a, **options: refuse(path) or stat(path, *a, **options))
+    monkeypatch.setattr(Path, "read_text", lambda path, **options: refuse(path) or read(path, **options))
+    with pytest.raises(error, match="mine"):
+        find_model(folder)
 
 
 @pytest.mark.parametrize(("name", "kind"), [("tiny", "detector"), ("finder", "pose")])

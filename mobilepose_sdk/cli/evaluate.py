@@ -6,6 +6,7 @@ import argparse
 import json
 import math
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, Literal
 
 from mobilepose_sdk.cli.common import (
@@ -19,6 +20,7 @@ from mobilepose_sdk.cli.common import (
     table,
     write_json,
 )
+from mobilepose_sdk.errors import OutputError
 
 WHAT_IS_SHOWN = """
 AP and AR are pycocotools' own, with M and L for medium and large people. PCK@0.2 is the share of the 12 body keypoints
@@ -51,20 +53,35 @@ def add_to(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    if options.results:
+        _check_writable(options.results)
     evaluation = _measure_results(options) if options.from_results else _measure_model(options)
     if evaluation.unknown:
         say(f"the model does not have {', '.join(evaluation.unknown)}: counted as wrong")
-    if options.results:
-        write_json(options.results, evaluation.results)
-    if options.json:
-        content = {
-            source: {**figures, "keypoints": evaluation.keypoints[source]}
-            for source, figures in evaluation.figures.items()
-        }
-        print(json.dumps(_without_nan(content), indent=2))
-    else:
-        _print(evaluation)
+    try:  # a reader who has seen enough, as `head` has, must not cost the poses
+        (_print_json if options.json else _print)(evaluation)
+    finally:
+        if options.results:
+            write_json(options.results, evaluation.results)
     return OK
+
+
+def _check_writable(path: Path) -> None:
+    """Whether a file can be written: found out before the pictures are looked at, which may take hours.
+
+    Raises:
+        OutputError: it cannot.
+    """
+    try:
+        if path.is_dir():
+            raise IsADirectoryError("it is a folder")
+        if path.is_file() or not path.exists():  # and no device, such as /dev/stdout, beside which nothing may be made
+            with TemporaryFile(dir=path.parent):
+                pass
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {str(path)!r}: {error.strerror or error}; name a file in an existing, writable folder"
+        ) from error
 
 
 def _measure_results(options: argparse.Namespace) -> Any:
@@ -90,6 +107,13 @@ def _measure_model(options: argparse.Namespace) -> Any:
         if boxes == "given" and estimator.card.approach == "bottom-up":
             say(f"{estimator.card.name} is a bottom-up model: it takes no boxes and finds people in whole pictures")
         return evaluate_poses(estimator, options.annotations, images, boxes=boxes, progress=progress)
+
+
+def _print_json(evaluation: Any) -> None:
+    content = {
+        source: {**figures, "keypoints": evaluation.keypoints[source]} for source, figures in evaluation.figures.items()
+    }
+    print(json.dumps(_without_nan(content), indent=2))
 
 
 def _print(evaluation: Any) -> None:
