@@ -199,7 +199,7 @@ def coco_average_precision(
     check_pictures(annotations, results)
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
         truth = COCO()
-        # Copies: pycocotools writes into what it is given. Numbered anew: who matched number 0 has matched nobody to it.
+        # Copies: pycocotools writes into what it is given. Numbered anew: number 0 is nobody to it.
         people = [{**person, "id": number} for number, person in enumerate(annotations["annotations"], 1)]
         truth.dataset = {"info": {}, **annotations, "annotations": people}
         truth.createIndex()
