@@ -18,6 +18,8 @@ PAUSE = 1.0
 """Seconds before each of them."""
 LONGEST_JOIN = 2.0
 """Seconds that closing waits for a driver that hangs."""
+_LARGEST_INT = 2**31 - 1
+"""What OpenCV counts to."""
 
 
 def open_capture(source: int | str, timeout: float = 10.0) -> Any:
@@ -32,9 +34,11 @@ def open_capture(source: int | str, timeout: float = 10.0) -> Any:
         SourceReadError: the file is no video that OpenCV can read.
     """
     if isinstance(source, int):
-        capture = cv2.VideoCapture(source)
+        capture = cv2.VideoCapture(min(source, _LARGEST_INT))
+    elif not _is_text(source):
+        raise SourceReadError(f"OpenCV cannot open {_name(source)}: the name is not UTF-8; rename it")
     elif "://" in source:
-        limit = int(timeout * 1000)
+        limit = int(min(max(timeout * 1000, 1), _LARGEST_INT))  # 0 would be for ever
         limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, limit, cv2.CAP_PROP_READ_TIMEOUT_MSEC, limit]
         capture = cv2.VideoCapture(source, cv2.CAP_FFMPEG, limits)
     else:
@@ -52,10 +56,21 @@ def open_capture(source: int | str, timeout: float = 10.0) -> Any:
     )
 
 
+def _is_text(name: str) -> bool:
+    """False for the names of files, which are bytes, where they stand for no characters: OpenCV crashes on them."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _name(source: int | str) -> str:
     """A source as it may be shown: addresses of cameras often hold a password."""
     if isinstance(source, int):
         return f"camera {source}"
+    if "://" not in source:
+        return repr(source)
     scheme, _, rest = source.partition("://")
     place, slash, path = rest.partition("/")
     return repr(f"{scheme}://{place.rpartition('@')[2]}{slash}{path}")
@@ -83,7 +98,7 @@ class LiveReader:
         capture = open_capture(source, timeout) if opened is None else opened
         self.fps = frame_rate(capture)
         self._name = _name(source)
-        self._timeout, self._newest = timeout, _Newest()
+        self._timeout, self._newest = min(timeout, threading.TIMEOUT_MAX), _Newest()
         self._thread = threading.Thread(
             target=_keep_reading, args=(source, capture, timeout, self._newest), name="mobilepose-capture", daemon=True
         )

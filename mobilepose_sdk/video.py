@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from mobilepose_sdk.errors import InvalidInputError, InvalidTypeError, SourceNotFoundError, SourceReadError
 from mobilepose_sdk.frames import UNKNOWN_FPS, Frame, FrameReader, frame_rate
@@ -23,6 +24,8 @@ VideoSource: TypeAlias = int | str | os.PathLike[str] | Iterable[PictureSource]
 """A camera's index, a video file, a stream's address, a folder of frames, one picture, or an iterable of pictures."""
 TEXT_SUFFIXES = frozenset(".ans .art .asc .diz .ice .nfo .txt .vt".split())
 """Files that FFmpeg would show as scrolling text."""
+ANIMATION_SUFFIXES = frozenset([".apng", ".webp"])
+"""Pictures that may be clips, which OpenCV reads without their transparency, or the first frame of alone."""
 _ACCEPTED = "accepted: a camera index, a video file, an RTSP address, a folder of frames, an iterable of pictures"
 
 
@@ -50,10 +53,8 @@ def open_source(
             raise InvalidInputError(f"a camera's index is 0 or more, got {source}")
         return LiveReader(int(source), timeout=timeout)
     if isinstance(source, (str, os.PathLike)):
-        path = os.fspath(source)
-        if "://" in path:
-            return _open_address(path, timeout)
-        return _open_path(os.fsdecode(path), fps)
+        path = os.fsdecode(source)
+        return _open_address(path, timeout) if "://" in path else _open_path(path, fps)
     if isinstance(source, Iterable) and not isinstance(source, (bytes, bytearray, memoryview)):
         if isinstance(source, np.ndarray) and source.ndim < 4:
             raise InvalidTypeError("a stream takes several pictures, got one array; pass [picture]")
@@ -89,10 +90,25 @@ def _open_path(path: str, fps: float) -> FrameReader:
     suffix = Path(path).suffix.lower()
     if suffix in TEXT_SUFFIXES:
         raise SourceReadError(f"{path!r} is no video but text")
+    if suffix in ANIMATION_SUFFIXES and (animation := _open_animation(path)) is not None:
+        return AnimationReader(animation)
     # A GIF is more often a clip than a picture.
     if suffix in PICTURE_SUFFIXES - {".gif"}:
         return PictureReader([path], 1, fps=fps)
     return VideoReader(path)
+
+
+def _open_animation(path: str) -> Any:
+    """A Pillow picture; None where the file is a still one, or cannot be read: that is said when its turn comes."""
+    try:
+        image = Image.open(path)
+        if getattr(image, "is_animated", False):
+            image.load()
+            return image
+        image.close()
+    except Exception:  # Pillow's parsers raise whatever they stumbled over.
+        pass
+    return None
 
 
 def _by_number(path: Path) -> list[Any]:
@@ -115,11 +131,40 @@ class PictureReader:
     def read(self) -> Frame | None:
         for picture in self._pictures:
             image, index = read_picture(picture, color=self._color), next(self._count)
-            return Frame(image, index, index / self.fps, time.perf_counter())
+            return Frame(image, index, self._timestamp(index), time.perf_counter())
         return None
+
+    def _timestamp(self, index: int) -> float:
+        return index / self.fps
 
     def close(self) -> None:
         self._pictures = iter(())
+
+
+class AnimationReader(PictureReader):
+    """Frames of an animated picture, with the times that the file gives them.
+
+    Args:
+        image: a Pillow picture of several frames, the first of them loaded.
+    """
+
+    def __init__(self, image: Any) -> None:
+        self._image, self._next = image, 0.0
+        super().__init__(self._frames(), image.n_frames, fps=1000 / (image.info.get("duration") or 1000 / UNKNOWN_FPS))
+
+    def _frames(self) -> Iterator[Image.Image]:
+        for number in range(self._image.n_frames):
+            self._image.seek(number)
+            yield self._image
+
+    def _timestamp(self, index: int) -> float:
+        now = self._next
+        self._next += self._image.info.get("duration", 0) / 1000 or 1 / self.fps
+        return now
+
+    def close(self) -> None:
+        super().close()
+        self._image.close()
 
 
 class VideoReader:

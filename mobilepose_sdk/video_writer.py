@@ -8,12 +8,14 @@ import tempfile
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+from uuid import uuid4
 
 import cv2
 from numpy.typing import NDArray
 
 from mobilepose_sdk.errors import InvalidInputError, OutputError
 from mobilepose_sdk.preprocessing import letterbox
+from mobilepose_sdk.video_damage import is_cut_short
 
 Array = NDArray[Any]
 CODECS = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi": "MJPG"}
@@ -33,15 +35,19 @@ class VideoWriter:
         fps: frames a second.
 
     Raises:
-        InvalidInputError: the ending is not accepted. From :meth:`write`: OutputError, the file cannot be written.
+        InvalidInputError: the ending is not accepted.
+        OutputError: the name is a folder's. From :meth:`write`: the file cannot be written, or no video of that size
+            and rate. From :meth:`close`: the file lacks frames, as it does where the disk is full.
     """
 
     def __init__(self, path: str | os.PathLike[str], fps: float) -> None:
         self._path, self._fps = Path(path), fps
         if self._path.suffix.lower() not in CODECS:
             raise InvalidInputError(f"cannot write {str(path)!r}: a video's name ends with one of {', '.join(CODECS)}")
+        if os.path.isdir(path):
+            raise OutputError(f"cannot write a video to {str(path)!r}: it is a folder; add a file's name")
         # OpenCV's writers do not take every name on every system.
-        self._plain = self._path if str(self._path).isascii() else None
+        self._plain = self._path if str(self._path).isascii() else _stand_in(self._path)
         self._writer: Any = None
         self._last: Array | None = None
         self._size, self._count, self._first = (0, 0), 0, 0.0
@@ -56,38 +62,52 @@ class VideoWriter:
         excess = max(missing - round(LONGEST_PAUSE * self._fps), 0)
         self._first += excess / self._fps  # later pictures are as much earlier, too
         for shown in [self._last] * (missing - excess) + [picture]:
-            self._writer.write(shown)
+            arrived = self._writer.write(shown)
             self._count += 1
+            if arrived is False:  # OpenCV 4 says nothing
+                raise OutputError(f"cannot write frame {self._count} to {str(self._path)!r}; is the disk full?")
         self._last = picture.copy()
 
     def _open(self, size: tuple[int, int], timestamp: float) -> None:
-        if self._plain is None:
-            self._plain = Path(tempfile.mkdtemp()) / f"video{self._path.suffix.lower()}"
-        codec = cv2.VideoWriter.fourcc(*CODECS[self._path.suffix.lower()])
-        self._writer = cv2.VideoWriter(str(self._plain), codec, self._fps, size)
-        if not self._writer.isOpened():
-            self._writer = None
-            self._tidy()
-            raise OutputError(f"cannot write a video to {str(self._path)!r}; does its folder exist, and may you write?")
-        self._size, self._first = size, timestamp
+        for path in (self._path, self._plain):
+            _check_writable(path)
+        suffix = self._path.suffix.lower()
+        writer = cv2.VideoWriter(str(self._plain), cv2.VideoWriter.fourcc(*CODECS[suffix]), self._fps, size)
+        if not writer.isOpened():
+            raise OutputError(
+                f"cannot write a video of {size[0]}×{size[1]} pixels at {self._fps:g} frames a second to "
+                f"{str(self._path)!r}; unless the disk is full, choose another size, rate or ending (.avi takes most)"
+            )
+        self._writer, self._size, self._first = writer, size, timestamp
 
     def close(self) -> None:
         """Finish the file; calling it again does nothing. Without a picture there is no file."""
-        if self._writer is not None:
-            self._writer.release()
-            self._writer = None
-            try:
-                if self._plain is not None and self._plain != self._path:
-                    shutil.move(self._plain, self._path)
-            except OSError as error:
-                raise OutputError(f"cannot write {str(self._path)!r}: {error}") from error
-            finally:
-                self._tidy()
+        if self._writer is None:
+            return
+        self._writer.release()
+        self._writer = None
+        whole = self._is_whole()
+        self._move()
+        if not whole:
+            raise OutputError(f"{str(self._path)!r} lacks some of {self._count} frames; is the disk full?")
 
-    def _tidy(self) -> None:
-        if self._plain is not None and self._plain != self._path:
-            shutil.rmtree(self._plain.parent, ignore_errors=True)
-            self._plain = None
+    def _is_whole(self) -> bool:
+        """Whether the file holds all frames: of a full disk, OpenCV tells at times, by a frame that was not written."""
+        capture = cv2.VideoCapture(str(self._plain), cv2.CAP_FFMPEG)
+        announced = capture.get(cv2.CAP_PROP_FRAME_COUNT)  # 0 or less where nothing can be read
+        capture.release()
+        return announced >= self._count and not is_cut_short(str(self._plain))
+
+    def _move(self) -> None:
+        if self._plain == self._path:
+            return
+        move = os.replace if self._plain.parent == self._path.parent else shutil.move
+        try:
+            move(self._plain, self._path)
+        except OSError as error:
+            raise OutputError(
+                f"cannot write {str(self._path)!r}: {error}; the video is kept as {str(self._plain)!r}"
+            ) from error
 
     def __enter__(self) -> VideoWriter:
         return self
@@ -96,3 +116,26 @@ class VideoWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _stand_in(path: Path) -> Path:
+    """A name to write to until the file is finished, in the same folder if OpenCV takes that folder's name."""
+    folder = path.parent
+    try:
+        str(folder).encode("ascii" if os.name == "nt" else "utf-8")
+    except UnicodeEncodeError:
+        folder = Path(tempfile.gettempdir())
+    return folder / f"mobilepose-{uuid4().hex}{path.suffix.lower()}"
+
+
+def _check_writable(path: Path) -> None:
+    """Raise what OpenCV does not tell: why a file cannot be written."""
+    new = not os.path.lexists(path)
+    try:
+        path.open("ab").close()
+        if new:
+            path.unlink()
+    except (OSError, ValueError) as error:
+        raise OutputError(
+            f"cannot write a video to {str(path)!r}: {error}; does its folder exist, and may you write?"
+        ) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 
+import cv2
 import numpy as np
 import pytest
 from walkers import Camera, Detector, find, frame
@@ -313,6 +314,23 @@ def test_a_camera_that_is_not_there(make, camera, monkeypatch):
     monkeypatch.setattr(Camera, "isOpened", lambda self: False)
     with pytest.raises(SourceNotFoundError, match="no camera 7"):
         make().stream(7)
+
+
+def test_no_camera_has_a_number_beyond_all_bounds(make):
+    with pytest.raises(SourceNotFoundError, match="no camera 1000000000000"):
+        make().stream(10**12)
+
+
+@pytest.mark.parametrize("timeout", [1e-6, 3e6, 1e300])
+def test_a_very_short_or_long_patience_is_one_that_opencv_and_threads_know(make, camera, monkeypatch, timeout):
+    limits = []
+    monkeypatch.setattr(cv2, "VideoCapture", lambda source, kind, given: limits.extend(given[1::2]) or Camera(source))
+    camera(frame((100, 100)))
+    stream = make().stream("rtsp://10.0.0.1/live", timeout=timeout)
+    assert Camera.opened[0].stalled.wait(10)
+    assert len(next(stream)) == 1
+    stream.close()
+    assert all(0 < limit < 2**31 for limit in limits)
 
 
 def test_passwords_in_addresses_are_not_shown(make, camera, monkeypatch):

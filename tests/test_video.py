@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from itertools import pairwise
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from mobilepose_sdk.errors import (
 )
 from mobilepose_sdk.sources import read_picture
 from mobilepose_sdk.video import PictureReader, VideoReader, open_source
+from mobilepose_sdk.video_damage import is_cut_short
 from mobilepose_sdk.video_writer import CODECS, VideoWriter
 
 PHOTOGRAPH = Path(__file__).parent.parent / "examples" / "pictures" / "astronaut.jpg"
@@ -85,12 +88,22 @@ def test_times_follow_from_the_frame_rate_of_the_file(video):
     np.testing.assert_allclose([frame.timestamp for frame in frames], np.arange(20) / 25, atol=1e-3)
 
 
-def test_a_variable_frame_rate_gives_true_times(tmp_path):
-    path = tmp_path / "uneven.gif"
+@pytest.mark.parametrize("name", ["uneven.gif", "uneven.webp", "uneven.apng"])
+def test_an_animation_gives_every_frame_with_its_true_time(tmp_path, name):
+    path = tmp_path / name
     pictures = [Image.fromarray(frame[:, :, ::-1]) for frame in moving_photograph(4)]
-    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=[100, 500, 200, 100])
-    times = [frame.timestamp for frame in frames_of(path)]
-    np.testing.assert_allclose(times, [0, 0.1, 0.6, 0.8], atol=0.011)
+    kind = "PNG" if name.endswith("png") else None
+    pictures[0].save(path, kind, save_all=True, append_images=pictures[1:], duration=[100, 500, 200, 100])
+    frames = frames_of(path)
+    np.testing.assert_allclose([frame.timestamp for frame in frames], [0, 0.1, 0.6, 0.8], atol=0.011)
+    np.testing.assert_allclose(motion(frames[2].image, frames[3].image), [-STEP, 0], atol=0.5)
+
+
+def test_frames_of_an_animation_follow_each_other_although_it_gives_no_times(tmp_path):
+    path = tmp_path / "hasty.webp"
+    pictures = [Image.fromarray(frame) for frame in moving_photograph(3)]
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=0)
+    np.testing.assert_allclose([frame.timestamp for frame in frames_of(path)], np.arange(3) / 30)
 
 
 def test_times_rise_although_the_file_says_otherwise(video, monkeypatch):
@@ -117,6 +130,15 @@ def test_times_rise_although_the_file_says_otherwise(video, monkeypatch):
 def test_names_are_taken_as_they_are(video, tmp_path, name):
     path = video()
     assert len(frames_of(path.rename(tmp_path / name))) == 20
+
+
+def test_a_path_may_be_bytes_inside(video):
+    class Named:
+        def __fspath__(self):
+            return os.fsencode(path)
+
+    path = video()
+    assert len(frames_of(Named())) == 20
 
 
 def test_a_turned_video_comes_upright(video):
@@ -181,8 +203,9 @@ def test_an_mp4_that_lost_its_end_with_the_index(video):
         open_source(path)
 
 
-def test_a_video_that_lost_its_end_gives_what_it_has_and_then_says_so(video):
-    path = video("clip.avi", frames=40)
+@pytest.mark.parametrize("name", ["clip.avi", "clip.mkv"])
+def test_a_video_that_lost_its_end_gives_what_it_has_and_then_says_so(video, name):
+    path = video(name, frames=40)
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
     reader = open_source(path)
@@ -193,6 +216,28 @@ def test_a_video_that_lost_its_end_gives_what_it_has_and_then_says_so(video):
     assert 10 <= len(found) <= 25
     np.testing.assert_allclose(motion(found[5].image, found[6].image), [-STEP, 0], atol=0.5)
     assert reader.read() is None
+
+
+def test_a_recording_that_does_not_say_how_long_it_is_just_ends(video):
+    """As those that were sent while they were made."""
+    path = video("clip.mkv", frames=40)
+    content = path.read_bytes()
+    length = content.index(b"\x18\x53\x80\x67") + 4
+    path.write_bytes(content[:length] + b"\x01" + b"\xff" * 7 + content[length + 8 :])
+    assert len(frames_of(path)) == 40
+
+
+def test_an_avi_of_several_parts_can_lose_its_last(tmp_path):
+    path = tmp_path / "long.avi"
+    parts = b"".join(b"RIFF" + (96).to_bytes(4, "little") + kind + bytes(92) for kind in (b"AVI ", b"AVIX"))
+    for content, cut in {parts: False, parts[:-1]: True}.items():
+        path.write_bytes(content)
+        assert is_cut_short(str(path)) == cut
+
+
+def test_a_name_that_opencv_would_crash_on_is_refused():
+    with pytest.raises(SourceReadError, match="UTF-8"):
+        VideoReader("clip\udcff.avi")
 
 
 def test_a_video_without_a_frame_says_so(video):
@@ -331,6 +376,51 @@ def test_frames_of_other_sizes_are_fitted_in(tmp_path):
     assert {frame.image.shape for frame in frames_of(tmp_path / "out.avi")} == {(120, 160, 3)}
 
 
+@pytest.fixture
+def no_space():
+    """A full disk: files end after 4 kB."""
+    resource = pytest.importorskip("resource", reason="Windows has no limit for files")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("name", [*(f"out{suffix}" for suffix in CODECS), "aüs.avi"])
+def test_a_full_disk_is_noticed(tmp_path, no_space, name):
+    with pytest.raises(OutputError, match="frames; is the disk full"), VideoWriter(tmp_path / name, 25.0) as writer:
+        for index, frame in enumerate(moving_photograph()):
+            writer.write(frame, index / 25)
+
+
+def test_a_frame_that_opencv_says_it_could_not_write_is_an_error_at_once(tmp_path, monkeypatch):
+    class Full:
+        fourcc = cv2.VideoWriter.fourcc
+
+        def __init__(self, *arguments):
+            pass
+
+        def isOpened(self):
+            return True
+
+        def write(self, image):
+            return False
+
+    monkeypatch.setattr(cv2, "VideoWriter", Full)
+    with pytest.raises(OutputError, match="cannot write frame 1"):
+        VideoWriter(tmp_path / "out.avi", 25.0).write(np.zeros((*SIZE[::-1], 3), np.uint8), 0.0)
+
+
+@pytest.mark.parametrize(("size", "fps"), [((1, 1), 25.0), ((64, 9000), 25.0), ((64, 64), 1e5)])
+def test_a_size_or_rate_that_the_ending_does_not_take(tmp_path, size, fps):
+    with (
+        pytest.raises(OutputError, match=rf"{size[0]}×{size[1]} .*\.avi"),
+        VideoWriter(tmp_path / "out.mp4", fps) as out,
+    ):
+        out.write(np.zeros((*size[::-1], 3), np.uint8), 0.0)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_name_that_is_no_videos(tmp_path):
     with pytest.raises(InvalidInputError, match=r"\.mp4"):
         VideoWriter(tmp_path / "out.txt", 25.0)
@@ -340,6 +430,30 @@ def test_a_name_that_is_no_videos(tmp_path):
 def test_a_folder_that_is_not_there(tmp_path, name):
     with pytest.raises(OutputError, match="folder"), VideoWriter(tmp_path / "none" / name, 25.0) as writer:
         writer.write(np.zeros((*SIZE[::-1], 3), np.uint8), 0.0)
+
+
+@pytest.mark.parametrize("name", ["out.avi", "aüs.avi"])
+def test_a_folder_is_never_written_into(tmp_path, name):
+    (tmp_path / name).mkdir()
+    with pytest.raises(OutputError, match="it is a folder"):
+        VideoWriter(tmp_path / name, 25.0)
+
+
+def test_a_video_with_a_foreign_name_grows_in_its_own_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+    with VideoWriter(tmp_path / "aüs.avi", 25.0) as writer:
+        writer.write(np.zeros((*SIZE[::-1], 3), np.uint8), 0.0)
+        assert [path.suffix for path in tmp_path.iterdir()] == [".avi"]
+    assert [path.name for path in tmp_path.iterdir()] == ["aüs.avi"]
+
+
+def test_a_finished_video_that_cannot_get_its_name_is_kept(tmp_path):
+    with pytest.raises(OutputError, match="kept as") as caught, VideoWriter(tmp_path / "aüs.avi", 25.0) as writer:
+        writer.write(np.zeros((*SIZE[::-1], 3), np.uint8), 0.0)
+        (tmp_path / "aüs.avi").mkdir()
+    (kept,) = tmp_path.glob("*-*.avi")
+    assert str(kept) in str(caught.value)
+    assert len(frames_of(kept)) == 1
 
 
 def test_a_picture_reader_can_be_closed():

@@ -55,7 +55,12 @@ def test_the_program_writes_a_video_and_a_line_a_frame(program, clip, tmp_path, 
     assert [line["frame"] for line in lines] == list(range(20))
     assert [line["time"] for line in lines] == pytest.approx(np.arange(20) / 25, abs=1e-3)
     assert {line["people"][0]["track_id"] for line in lines} == {0}
-    assert "20 frames, 1 people followed" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "20 frames, 1 people followed" in said
+    assert {line for line in said.splitlines() if line.startswith("written")} == {
+        f"written: {tmp_path / 'new' / 'out.mp4'}",
+        f"written: {tmp_path / 'out.jsonl'}",
+    }
 
 
 def test_the_program_prints_lines_alone_to_standard_output(program, clip, capsys):
@@ -75,7 +80,8 @@ def test_ctrl_c_leaves_a_playable_file_and_whole_lines(program, clip, tmp_path, 
     assert program(clip, "-o", tmp_path / "out.mp4", "--json", tmp_path / "out.jsonl") == 130
     assert frames_in(tmp_path / "out.mp4") == 12
     assert len([json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]) == 12
-    assert "12 frames" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "12 frames" in said and "written: " in said
 
 
 def test_a_video_that_lost_its_end_keeps_what_there_was(program, clip, tmp_path, capsys):
@@ -85,16 +91,68 @@ def test_a_video_that_lost_its_end_keeps_what_there_was(program, clip, tmp_path,
     assert "cut short" in capsys.readouterr().err
 
 
-def test_a_source_that_is_none_fails(program, tmp_path, capsys):
-    assert program(tmp_path / "nowhere.mp4") == FAILED
+def test_a_source_that_is_none_fails_and_leaves_older_results(program, tmp_path, capsys):
+    lines = tmp_path / "out.jsonl"
+    lines.write_text("{}")
+    assert program(tmp_path / "nowhere.mp4", "--json", lines) == FAILED
     assert "no such video" in capsys.readouterr().err
+    assert lines.read_text() == "{}"
 
 
-def test_the_source_is_never_written_over(program, clip, capsys):
+no_addresses = pytest.mark.skipif(sys.platform == "win32", reason="FFmpeg takes no file:///C:/ there")
+
+
+@pytest.mark.parametrize("name", [str, pytest.param(Path.as_uri, marks=no_addresses)])
+def test_the_source_is_never_written_over(program, clip, capsys, name):
     before = clip.read_bytes()
-    assert program(clip, "-o", clip) == FAILED
+    for output in ("-o", "--json"):
+        assert program(name(clip), output, clip) == FAILED
+        assert "source itself" in capsys.readouterr().err
     assert clip.read_bytes() == before
-    assert "source itself" in capsys.readouterr().err
+
+
+def test_the_video_and_the_lines_are_two_files(program, clip, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert program(clip, "-o", "out.mp4", "--json", tmp_path / "out.mp4") == FAILED
+    assert "two files" in capsys.readouterr().err
+
+
+def test_what_could_not_be_written_is_not_said_to_be(program, clip, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(VideoWriter, "_is_whole", lambda writer: False)
+    assert program(clip, "-o", tmp_path / "out.mp4", "--json", tmp_path / "out.jsonl") == FAILED
+    said = capsys.readouterr().err
+    assert "disk full" in said
+    assert [line for line in said.splitlines() if line.startswith("written")] == [f"written: {tmp_path / 'out.jsonl'}"]
+
+
+def test_a_video_that_was_never_begun_is_not_said_to_be_written(program, tmp_path, capsys):
+    cv2.imwrite(str(tmp_path / "tiny.png"), np.zeros((1, 1, 3), np.uint8))
+    assert program(tmp_path / "tiny.png", "-o", tmp_path / "out.mp4") == FAILED
+    said = capsys.readouterr().err
+    assert "1×1" in said and "written" not in said
+
+
+on_full_devices = pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is full")
+
+
+@on_full_devices
+def test_lines_that_cannot_be_written_are_an_error(program, clip, capsys):
+    assert program(clip, "--json", "/dev/full") == FAILED
+    said = capsys.readouterr().err
+    assert "cannot write '/dev/full'" in said and "written" not in said
+
+
+@on_full_devices
+def test_a_full_standard_output_is_an_error_once(program, clip, monkeypatch, capsys):
+    with open("/dev/full", "w") as full:  # closing it must not fail again
+        monkeypatch.setattr(sys, "stdout", full)
+        assert program(clip, "--json", "-") == FAILED
+    assert "cannot write '-'" in capsys.readouterr().err
+
+
+def test_a_number_beyond_all_bounds_is_no_camera(program, capsys):
+    assert program(99999999999) == FAILED
+    assert "no camera 99999999999" in capsys.readouterr().err
 
 
 def test_a_name_that_is_no_videos_is_refused_before_the_work(program, clip, tmp_path, capsys):

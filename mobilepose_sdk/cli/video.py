@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -41,9 +43,9 @@ def add_to(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    _check_output(options)
+    _check_outputs(options)
     with ExitStack() as stack:
-        outputs = _Outputs(options, stack)
+        window = _open_window(options, stack)
         estimator = stack.enter_context(open_estimator(options))
         settings = {name: None for name in ("tracking", "smoothing") if getattr(options, f"no_{name}")}
         stream = stack.enter_context(
@@ -55,6 +57,7 @@ def run(options: argparse.Namespace) -> int:
                 **settings,
             )
         )
+        outputs = _Outputs(options, window, stack)  # not before: without a source, older results stay
         failure = None
         try:
             with Progress("frames") as progress:
@@ -72,17 +75,13 @@ def run(options: argparse.Namespace) -> int:
 
 
 class _Outputs:
-    """Where results go; all of it is finished when ``stack`` is left."""
+    """Where results go; all of it is finished when ``stack`` is left, and what is whole is named."""
 
-    def __init__(self, options: argparse.Namespace, stack: ExitStack) -> None:
-        from mobilepose_sdk.cli.window import Window
-
-        self._options, self._stack = options, stack
-        self._window = Window() if options.show else None
-        if self._window is not None:
-            stack.callback(self._window.close)
-        self._lines = None if options.json is None else _open_lines(options.json, stack)
+    def __init__(self, options: argparse.Namespace, window: Any, stack: ExitStack) -> None:
+        self._options, self._window, self._stack = options, window, stack
+        self._lines = None if options.json is None else self._open_lines(options.json)
         self._writer: Any = None
+        self._begun = set[Path]()
         self.frames, self.people = 0, set[int]()
 
     def take_all(self, stream: Any, progress: Progress) -> None:
@@ -92,7 +91,9 @@ class _Outputs:
                 self.people.update(result.track_ids.tolist())
             if self._lines is not None:
                 line = {"frame": stream.index, "time": round(stream.timestamp, 4), **result.to_dict()}
-                print(json.dumps(line), file=self._lines, flush=True)
+                with _writing(self._options.json):
+                    print(json.dumps(line), file=self._lines, flush=True)
+                self._begun.add(self._options.json)
             if not self._draw(stream, result):
                 break
             progress(self.frames, max(stream.total or 0, self.frames))
@@ -106,17 +107,30 @@ class _Outputs:
             if self._writer is None:
                 from mobilepose_sdk.video_writer import VideoWriter
 
-                self._writer = self._stack.enter_context(VideoWriter(self._options.output, stream.source_fps))
+                self._writer = VideoWriter(self._options.output, stream.source_fps)
+                self._stack.callback(self._finish, self._options.output, self._writer.close)
             self._writer.write(picture, stream.timestamp)
+            self._begun.add(self._options.output)
         return self._window is None or self._window(picture, _status(stream))
+
+    def _open_lines(self, path: Path) -> TextIO:
+        if str(path) == "-":
+            return sys.stdout
+        with _writing(path):
+            lines = path.open("w", encoding="utf-8")
+        self._stack.callback(self._finish, path, lines.close)
+        return lines
+
+    def _finish(self, path: Path, close: Callable[[], None]) -> None:
+        with _writing(path):
+            close()
+        if path in self._begun:
+            say(f"written: {path}")
 
     def report(self, stream: Any) -> None:
         tracked = "" if self._options.no_tracking else f", {len(self.people)} people followed"
         dropped = f", {stream.dropped} dropped" if stream.live else ""
         say(f"{self.frames} frames{dropped}{tracked}, {_status(stream)}")
-        for path in (self._options.output, self._options.json):
-            if self.frames and path is not None and str(path) != "-":
-                say(f"written: {path}")
 
 
 def _status(stream: Any) -> str:
@@ -128,23 +142,46 @@ def _source(text: str) -> int | str:
     return int(text) if text.isdecimal() and not Path(text).exists() else text
 
 
-def _check_output(options: argparse.Namespace) -> None:
-    for output in (options.output, options.json):
-        if output is None or str(output) == "-":
-            continue
-        if output.exists() and Path(options.source).exists() and output.samefile(options.source):
+def _check_outputs(options: argparse.Namespace) -> None:
+    source = Path(options.source.removeprefix("file:") if "://" in options.source else options.source)
+    outputs = [path for path in (options.output, options.json) if path is not None and str(path) != "-"]
+    for output in outputs:
+        if os.path.exists(source) and _are_one(output, source):
             raise InvalidInputError(f"{str(output)!r} is the source itself; write to another file")
         make_folder(output.parent)
+    if len(outputs) == 2 and _are_one(*outputs):
+        raise InvalidInputError(f"{str(options.json)!r} cannot be both the video and the JSON; write to two files")
     if options.output is not None:
         from mobilepose_sdk.video_writer import VideoWriter
 
         VideoWriter(options.output, 1.0)  # a name that cannot be written is known before the work begins
 
 
-def _open_lines(path: Path, stack: ExitStack) -> TextIO:
-    if str(path) == "-":
-        return sys.stdout
+def _are_one(first: Path, second: Path) -> bool:
+    """Whether two names are one file's, be it there or not."""
+    if os.path.exists(first) and os.path.exists(second):
+        return os.path.samefile(first, second)
+    return os.path.normcase(os.path.realpath(first)) == os.path.normcase(os.path.realpath(second))
+
+
+def _open_window(options: argparse.Namespace, stack: ExitStack) -> Any:
+    from mobilepose_sdk.cli.window import Window
+
+    if not options.show:
+        return None
+    window = Window()
+    stack.callback(window.close)
+    return window
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Failures to write become the SDK's; that a pipe's reader has gone stays as it is, for the program to handle."""
     try:
-        return stack.enter_context(path.open("w", encoding="utf-8"))
+        yield
+    except (BrokenPipeError, OutputError):
+        raise
     except OSError as error:
+        if str(path) == "-":  # or Python tries to write the rest again at its end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise OutputError(f"cannot write {str(path)!r}: {error}") from error
