@@ -23,7 +23,7 @@ from mobilepose_sdk.skeleton import COCO_17
 Array = NDArray[Any]
 BETAS = (40.0, 80.0, 120.0, 160.0, 200.0)
 BLURS = (1.0, 1.5, 2.0)
-PADDINGS = (1.1, 1.25, 1.4)
+PADDINGS = (1.0, 1.1, 1.25, 1.4)
 DECODERS: dict[str, Callable[[Array], tuple[Array, Array]]] = {
     "quarter offset": partial(decode, method="quarter-offset"),
     **{f"quarter offset, blur σ {blur:g}": partial(decode, method="quarter-offset", blur=blur) for blur in BLURS},
@@ -66,7 +66,7 @@ def ablate(card: ModelCard, data: Path) -> Iterator[tuple[str, float, bool, dict
     for padding in PADDINGS:
         matrices, maps = validation.heatmaps(plain, card.input_size, padding)
         for name, decoder in DECODERS.items():
-            if padding == PADDING or name == "soft-argmax, β 160":
+            if padding == PADDING or name in ("soft-argmax, β 160", "soft-argmax, β 160, blur σ 2"):
                 yield name, padding, False, validation.figures(matrices, *decoder(maps))
     matrices, maps = validation.heatmaps(_flip_tested(plain, card.stride), card.input_size)
     for name in ("quarter offset", "soft-argmax, β 160"):

@@ -23,6 +23,7 @@ from converters.training.loop import Recipe, Task
 from converters.training.recipes import bottom_up
 from mobilepose_sdk.decoding.distances import STRIDES
 from mobilepose_sdk.models import Approach, Kind
+from mobilepose_sdk.preprocessing import PADDING
 
 GROUPING = {"max_people": 30, "detection_threshold": 0.1, "tag_threshold": 1.0, "adjust": True, "refine": True}
 """Decoder of a bottom-up network: the settings of the HigherHRNet family's evaluation."""
@@ -48,7 +49,7 @@ class Design:
         checkpoint_facts: its licence, and ``notes`` for the card.
         paper_ap: COCO val AP that the paper prints.
         approach: one person's crop, or the whole picture.
-        decoder: a pose network's default; see :class:`mobilepose_sdk.models.ModelCard`.
+        decoder, padding: a top-down network's defaults; see :class:`mobilepose_sdk.models.ModelCard`.
         float_first: how many convolutions, from the first on, stay floating in its INT8 files.
     """
 
@@ -68,6 +69,7 @@ class Design:
     paper_ap: float = 0.0
     approach: Approach = "top-down"
     decoder: dict[str, Any] = field(default_factory=dict)
+    padding: float = PADDING
     float_first: int = 0
 
 

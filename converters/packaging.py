@@ -170,6 +170,7 @@ def describe(design: Design, folder: Path) -> ModelCard:
         outputs=[],
         skeleton="coco-17" if design.kind == "pose" else "",
         decoder=dict(design.decoder),
+        padding=design.padding,
         min_score=0.0 if design.kind == "pose" else 0.3,
         parameters=count_parameters(network),
         macs=count_macs(network, design.input_size),

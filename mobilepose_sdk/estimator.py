@@ -184,7 +184,7 @@ class PoseEstimator:
             InvalidInputError, InvalidTypeError: an option is out of range, or nothing that frames could come from.
         """
         estimate = estimates(
-            lambda image, boxes: self._estimate([image], [boxes])[0],
+            lambda image, boxes: self._estimate([image], [boxes], exact=False)[0],
             self._pipeline.find_boxes,
             partial(without_duplicates, method=self._nms),
             tracking=tracking,
@@ -215,7 +215,7 @@ class PoseEstimator:
         pictures = [read_picture(image, color=self._color) for image, _ in pairs]
         return self._estimate(pictures, [boxes for _, boxes in pairs])
 
-    def _estimate(self, images: list[Array], boxes: list[Array | None]) -> list[PoseResult]:
+    def _estimate(self, images: list[Array], boxes: list[Array | None], *, exact: bool = True) -> list[PoseResult]:
         if self._closed:
             raise StateError("the estimator was closed; make a new one")
-        return self._pipeline(images, boxes)
+        return self._pipeline(images, boxes, exact=exact)

@@ -91,7 +91,8 @@ class ModelCard:
         skeleton: name of the keypoint layout; empty for a detector.
         decoder: default decoder of a pose model, keyword arguments of ``decoding.heatmaps.decode`` or, bottom-up, of
             ``decoding.grouping.group``.
-        padding: how much a person's box is grown before it is cropped.
+        padding: how much a person's box is grown before it is cropped, where it is given; boxes that are found are
+            grown by 1.25 at least.
         min_score: a detector's default score threshold.
         parameters: trained numbers.
         macs: multiply-accumulates of one input.

@@ -20,7 +20,7 @@ Array = NDArray[Any]
 LONGEST_SIDE = 32766
 """OpenCV 4's warpAffine reads no picture with a longer side."""
 PADDING = 1.25
-"""How much a person's box is grown before it is cropped (LPN §4.1, as SimpleBaseline)."""
+"""How much a person's box is grown before it is cropped (LPN §4.1, as SimpleBaseline), unless a card says otherwise."""
 SAMPLED = 0.75
 """From this scale on a whole picture is sampled and not averaged: no pixel is left out, the detector finds the same
 people, and it is several times as quick."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from fakes import BETA, INPUT_SIZE, STRIDE, FakePose, FakeRuntime, make_card, paint_person, peaks
@@ -106,6 +108,20 @@ def test_the_cards_padding_is_how_much_of_the_surroundings_a_crop_shows():
     tight, wide = (batch[0, :, :, 0].mean() for batch in runtime.seen)
     assert tight == pytest.approx(0, abs=5)
     assert wide == pytest.approx(255 * 3 / 4, abs=5)
+
+
+def test_boxes_that_were_found_are_cropped_widely_whatever_suits_exact_ones():
+    """The crop's share of surroundings: 0 of an exact box, 1 - 1 / 1.25² of a found one."""
+    runtime = FakeRuntime(np.zeros((17, 32, 24), np.float32))
+    picture = np.full((400, 400, 3), 255, np.uint8)
+    picture[152:248, 164:236] = 0
+    box = np.array([[164, 152, 236, 248]], np.float32)
+    tight = replace(pipeline(runtime, padding=1.0), detector=lambda _: box)
+    for boxes, exact in ((box, True), (box, False), (None, True)):
+        tight([picture], [boxes], exact=exact)
+    given, followed, detected = (batch[0, :, :, 0].mean() / 255 for batch in runtime.seen)
+    assert given == pytest.approx(0, abs=0.02)
+    assert followed == detected == pytest.approx(1 - 1 / 1.25**2, abs=0.02)
 
 
 def test_flip_test_runs_every_crop_twice():

@@ -69,7 +69,7 @@ class BottomUp:
 
     find_boxes = None
 
-    def __call__(self, images: list[Array], boxes: list[Array | None]) -> list[PoseResult]:
+    def __call__(self, images: list[Array], boxes: list[Array | None], *, exact: bool = True) -> list[PoseResult]:
         """See :class:`mobilepose_sdk.pipelines.people.Pipeline`. Pictures run one by one: each fills the processor."""
         if any(given is not None for given in boxes):
             raise InvalidInputError(

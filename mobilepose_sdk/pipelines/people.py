@@ -26,8 +26,10 @@ DUPLICATE_OKS = 0.7
 class Pipeline(Protocol):
     """A model with all that stands around it. May be called from several threads at once."""
 
-    def __call__(self, images: list[Array], boxes: list[Array | None]) -> list[PoseResult]:
+    def __call__(self, images: list[Array], boxes: list[Array | None], *, exact: bool = True) -> list[PoseResult]:
         """People in (H, W, 3) uint8 BGR pictures: in the given boxes (N, 4), or, for None, all there are, best first.
+
+        Given boxes are ``exact``, unless it is said that they are a guess, such as where people were a frame ago.
 
         Raises:
             InvalidInputError: boxes that are none, or given where the pipeline takes none.

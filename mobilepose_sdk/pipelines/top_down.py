@@ -20,6 +20,7 @@ from mobilepose_sdk.errors import InvalidInputError, ModelFileError
 from mobilepose_sdk.models import ModelCard
 from mobilepose_sdk.pipelines.people import People, card_skeleton
 from mobilepose_sdk.preprocessing import (
+    PADDING,
     apply_affine,
     as_channels,
     crop_matrices,
@@ -66,10 +67,13 @@ class TopDown:
     nms: NMSMethod | None = "hard"
     owns_detector: bool = False
 
-    def __call__(self, images: list[Array], boxes: list[Array | None]) -> list[PoseResult]:
+    def __call__(self, images: list[Array], boxes: list[Array | None], *, exact: bool = True) -> list[PoseResult]:
         """See :class:`mobilepose_sdk.pipelines.people.Pipeline`; given boxes are never merged."""
         found = self._found(images, boxes)
-        poses = self.poses(images, [places for places, _ in found])
+        # A box that was found may cut off a hand: its crop is a wide one, whatever suits exact boxes best.
+        wide = max(self.card.padding, PADDING)
+        paddings = [self.card.padding if exact and given is not None else wide for given in boxes]
+        poses = self.poses(images, [places for places, _ in found], paddings)
         results = []
         for image, given, (places, scores), pose in zip(images, boxes, found, poses):
             people = People(places, scores, *pose)
@@ -88,18 +92,22 @@ class TopDown:
         if self.owns_detector and isinstance(self.detector, PersonDetector):
             self.detector.close()
 
-    def poses(self, images: list[Array], boxes: list[Array]) -> list[tuple[Array, Array]]:
+    def poses(
+        self, images: list[Array], boxes: list[Array], paddings: Sequence[float] | None = None
+    ) -> list[tuple[Array, Array]]:
         """Poses of several pictures, with all their crops in one go.
 
         Args:
             images: (H, W, 3) uint8 BGR pictures.
             boxes: as many (N, 4) xyxy arrays.
+            paddings: how much each picture's boxes are grown; as the card says when omitted.
 
         Returns:
             for each picture keypoints (N, K, 2) float32, pixels of that picture, and scores (N, K) float32.
         """
         size = self.card.input_size
-        matrices = [crop_matrices(*crop_regions(b, size, self.card.padding), size) for b in boxes]
+        paddings = [self.card.padding] * len(boxes) if paddings is None else paddings
+        matrices = [crop_matrices(*crop_regions(b, size, padding), size) for b, padding in zip(boxes, paddings)]
         counts = [len(b) for b in boxes]
         if sum(counts) == 0:
             k = len(self.skeleton)
