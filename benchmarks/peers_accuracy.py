@@ -31,6 +31,8 @@ from mobilepose_sdk.sources import read_picture
 Array = np.ndarray[Any, Any]
 Look = Callable[[Array], tuple[Array, Array]]
 """A crop (S, S, 3) uint8 BGR to keypoints (17, 2) in its pixels and scores (17,)."""
+Peer = tuple[int, str, Look]
+"""Side of the crops it sees, 10⁹ multiply-accumulates of one, and how it looks at one."""
 MARGINS = (1.0, 1.1, 1.25, 1.4, 1.6, 1.8)
 SOURCES = {"lsp": "PCK@0.2", "coco2017_train2017": "AP"}
 """What is measured on which part of `dev.json`, as in the model cards."""
@@ -44,11 +46,11 @@ def main() -> None:
     parser.add_argument("--movenet", type=Path, nargs="*", default=[], metavar="BIN", help="published weights")
     options = parser.parse_args()
     peers = {path.stem: movenet(path) for path in options.movenet} | mediapipe_pose()
-    print("| model | margin | PCK@0.2 | AP |\n|---|---|---|---|", flush=True)
-    for name, (side, look) in peers.items():
+    print("| model | GMACs | margin | PCK@0.2 | AP |\n|---|---|---|---|---|", flush=True)
+    for name, (side, cost, look) in peers.items():
         rows = {margin: measured(look, side, margin, options.data) for margin in MARGINS}
         best = max(rows, key=lambda margin: sum(rows[margin]))
-        print(f"| {name} | {best} | {rows[best][0]:.3f} | {rows[best][1]:.3f} |", flush=True)
+        print(f"| {name} | {cost} | {best} | {rows[best][0]:.3f} | {rows[best][1]:.3f} |", flush=True)
 
 
 def measured(look: Look, side: int, margin: float, data: Path) -> tuple[float, ...]:
@@ -81,13 +83,16 @@ def poses(look: Look, side: int, margin: float, data: Path) -> Iterator[dict[str
             }
 
 
-def movenet(path: Path) -> tuple[int, Look]:
+def movenet(path: Path) -> Peer:
     """Lightning sees 192 pixels, Thunder 256."""
     import torch
 
+    from converters.complexity import count_macs
     from converters.networks.movenet import load_movenet
     from converters.training.loop import Normalised
 
+    side = 192 if "lightning" in path.stem else 256
+    cost = f"{count_macs(load_movenet(path), (side, side)) / 1e9:.2f}"
     network = Normalised(load_movenet(path)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def look(crop: Array) -> tuple[Array, Array]:
@@ -96,10 +101,10 @@ def movenet(path: Path) -> tuple[int, Look]:
         keypoints, scores = decode(heatmaps.numpy())
         return keypoints[0] * 4, scores[0]
 
-    return 192 if "lightning" in path.stem else 256, look
+    return side, cost, look
 
 
-def mediapipe_pose() -> dict[str, tuple[int, Look]]:
+def mediapipe_pose() -> dict[str, Peer]:
     """MediaPipe Pose full; it finds the person in the crop once more, and nobody in some."""
     try:
         import mediapipe
@@ -115,7 +120,7 @@ def mediapipe_pose() -> dict[str, tuple[int, Look]]:
         landmarks = np.array([(mark.x, mark.y, mark.visibility) for mark in found.landmark])[BLAZEPOSE]
         return landmarks[:, :2] * crop.shape[0] - 0.5, landmarks[:, 2]
 
-    return {"MediaPipe Pose full": (512, look)}
+    return {"MediaPipe Pose full": (512, "–", look)}
 
 
 if __name__ == "__main__":

@@ -33,13 +33,13 @@ Same pictures, same boxes, single pass, each at its best crop margin. `python be
 first rows: MoveNet's weights in fp32, decoded as our heatmaps are, MediaPipe on 512×512 crops. The last two are the
 figures that were published with the pictures, of MoveNet's own INT8 file and of MediaPipe; nothing here prints those.
 
-| model | PCK@0.2 | AP |
-|---|---|---|
-| MoveNet Lightning | 0.843 | 0.285 |
-| MoveNet Thunder | 0.885 | 0.366 |
-| MediaPipe Pose full (static mode) | 0.827 | 0.169 |
-| MoveNet Lightning INT8, as published | 0.849 | 0.269 |
-| MediaPipe Pose full (static mode), as published | 0.834 | 0.174 |
+| model | GMACs | PCK@0.2 | AP |
+|---|---|---|---|
+| MoveNet Lightning | 0.26 | 0.843 | 0.285 |
+| MoveNet Thunder | 1.20 | 0.885 | 0.366 |
+| MediaPipe Pose full (static mode) | – | 0.827 | 0.169 |
+| MoveNet Lightning INT8, as published | 0.26 | 0.849 | 0.269 |
+| MediaPipe Pose full (static mode), as published | – | 0.834 | 0.174 |
 """
 
 
