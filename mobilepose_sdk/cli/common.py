@@ -82,12 +82,13 @@ def write_bytes(path: Path, content: bytes) -> None:
     Raises:
         OutputError: it cannot be written.
     """
-    device = path.exists() and not path.is_file()  # such as /dev/stdout, which nothing may take the place of
-    unfinished = path if device else path.with_name(f"{path.name}.{os.getpid()}.part")
+    target = Path(os.path.realpath(path))  # a link stays one
+    device = target.exists() and not target.is_file()  # such as /dev/stdout, which nothing may take the place of
+    unfinished = target if device else target.with_name(f"{target.name}.{os.getpid()}.part")
     try:
         unfinished.write_bytes(content)
         if not device:
-            unfinished.replace(path)
+            unfinished.replace(target)
     except OSError as error:
         if not device:
             unfinished.unlink(missing_ok=True)
