@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-import sys
+from contextlib import suppress
 from numbers import Integral, Real
-from typing import Any
 
 from mobilepose_sdk.errors import InvalidInputError
 
@@ -41,15 +40,15 @@ def whole_number(name: str, value: object, least: int = 1, most: int | None = No
     raise InvalidInputError(f"{name} must be {other}a whole number {accepted}, got {value!r}")
 
 
-def number(name: str, value: Any, *, least: float = 0.0, most: float = math.inf, inside: bool = False) -> float:
+def number(name: str, value: object, *, least: float = 0.0, most: float = math.inf, inside: bool = False) -> float:
     """``value`` as a float, finite, from ``least`` to ``most``; ``inside``: and neither of these.
 
     Raises:
         InvalidInputError: it is no number, or out of range.
     """
-    if isinstance(value, Real) and not isinstance(value, bool) and abs(value) <= sys.float_info.max:
-        real = float(value)
-        if least <= real <= most and not (inside and real in (least, most)):
+    with suppress(OverflowError):  # a whole number that no float can hold
+        real = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
+        if math.isfinite(real) and least <= real <= most and not (inside and real in (least, most)):
             return real
     first, last = ("above", "and under") if inside else ("from", "to")
     accepted = f"{first} {least:g}" + (f" {last} {most:g}" if math.isfinite(most) else "")
