@@ -16,14 +16,14 @@ from converters.training.validation import BottomUpValidation, Network, PoseVali
 from mobilepose_sdk.decoding.heatmaps import decode
 from mobilepose_sdk.models import ModelCard
 from mobilepose_sdk.pipelines.bottom_up import BottomUp
-from mobilepose_sdk.preprocessing import PADDING, as_channels
+from mobilepose_sdk.preprocessing import as_channels
 from mobilepose_sdk.runtimes import Runtime, load
 from mobilepose_sdk.skeleton import COCO_17
 
 Array = NDArray[Any]
 BETAS = (40.0, 80.0, 120.0, 160.0, 200.0)
 BLURS = (1.0, 1.5, 2.0)
-PADDINGS = (1.0, 1.1, 1.25, 1.4)
+PADDINGS = (1.0, 1.05, 1.1, 1.25, 1.4)
 DECODERS: dict[str, Callable[[Array], tuple[Array, Array]]] = {
     "quarter offset": partial(decode, method="quarter-offset"),
     **{f"quarter offset, blur σ {blur:g}": partial(decode, method="quarter-offset", blur=blur) for blur in BLURS},
@@ -49,6 +49,8 @@ LOOKS: dict[str, dict[str, Any]] = {
 def ablate(card: ModelCard, data: Path) -> Iterator[tuple[str, float, bool, dict[str, float]]]:
     """PCK@0.2 and AP on ``dev.json``, given boxes, of a packaged model's first precision, setting by setting.
 
+    All decoders at the card's padding, two of them at others.
+
     Args:
         card: a trained top-down model.
         data: folder with ``dev.json`` and ``images/``.
@@ -63,14 +65,14 @@ def ablate(card: ModelCard, data: Path) -> Iterator[tuple[str, float, bool, dict
         pictures = np.ascontiguousarray(as_channels(crops.numpy().transpose(0, 2, 3, 1), card.color))
         return torch.from_numpy(np.array(model(pictures)[0]))
 
-    for padding in PADDINGS:
+    for padding in sorted({*PADDINGS, card.padding}):
         matrices, maps = validation.heatmaps(plain, card.input_size, padding)
         for name, decoder in DECODERS.items():
-            if padding == PADDING or name in ("soft-argmax, β 160", "soft-argmax, β 160, blur σ 2"):
+            if padding == card.padding or name in ("soft-argmax, β 160", "soft-argmax, β 160, blur σ 2"):
                 yield name, padding, False, validation.figures(matrices, *decoder(maps))
-    matrices, maps = validation.heatmaps(_flip_tested(plain, card.stride), card.input_size)
+    matrices, maps = validation.heatmaps(_flip_tested(plain, card.stride), card.input_size, card.padding)
     for name in ("quarter offset", "soft-argmax, β 160"):
-        yield name, PADDING, True, validation.figures(matrices, *DECODERS[name](maps))
+        yield name, card.padding, True, validation.figures(matrices, *DECODERS[name](maps))
 
 
 def ablate_grouping(card: ModelCard, data: Path) -> Iterator[tuple[str, float]]:
