@@ -25,7 +25,7 @@ def markdown(card: ModelCard) -> str:
         return "\n".join(lines) + "\n"
     lines.append(f"* Licence of the weights: {card.licence}")
     if card.kind == "pose":
-        boxes = "" if card.approach == "bottom-up" else f"boxes are grown ×{card.padding}; "
+        boxes = "" if card.approach == "bottom-up" else f"given boxes are grown ×{card.padding}; "
         lines.append(f"* Keypoints: {card.skeleton}; {boxes}decoder: {_options(card.decoder)}")
     else:
         lines.append(f"* People scoring at least {card.min_score} are reported")
