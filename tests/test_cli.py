@@ -142,6 +142,12 @@ def test_non_ascii_names_are_kept(pictures, out, capsys):
     assert json.loads(capsys.readouterr().out)["file"] == name
 
 
+def test_a_name_as_long_as_the_system_takes_is_kept(pictures, out):
+    name = "a" * (255 - len(".pose.jpg"))
+    assert main(["image", *pictures(f"{name}.png"), "-o", str(out)]) == OK
+    assert (out / f"{name}.pose.jpg").stat().st_size > 0
+
+
 def test_a_terminal_without_the_letters_of_a_name_is_no_failure(pictures, out, monkeypatch):
     (name,) = pictures("人.png")
     for stream in ("stdout", "stderr"):

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from mobilepose_sdk.errors import OutputError
 
@@ -84,7 +85,7 @@ def write_bytes(path: Path, content: bytes) -> None:
     """
     target = Path(os.path.realpath(path))  # a link stays one
     device = target.exists() and not target.is_file()  # such as /dev/stdout, which nothing may take the place of
-    unfinished = target if device else target.with_name(f"{target.name}.{os.getpid()}.part")
+    unfinished = target if device else target.with_name(f".{uuid4().hex}.part")
     try:
         unfinished.write_bytes(content)
         if not device:
