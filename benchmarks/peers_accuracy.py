@@ -23,6 +23,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # converters, for MoveNet, runs from a checkout only
 
+from mobilepose_sdk.coco_files import read_poses, xyxy
 from mobilepose_sdk.decoding.heatmaps import decode
 from mobilepose_sdk.evaluation import evaluate_results
 from mobilepose_sdk.preprocessing import apply_affine, crop_matrices, crop_regions, invert_affine, warp_crops
@@ -64,14 +65,11 @@ def measured(look: Look, side: int, margin: float, data: Path) -> tuple[float, .
 
 def poses(look: Look, side: int, margin: float, data: Path) -> Iterator[dict[str, Any]]:
     """Everybody who has keypoints, in COCO's results format."""
-    content = json.loads((data / "dev.json").read_text(encoding="utf-8"))
-    names = {image["id"]: image["file_name"] for image in content["images"]}
-    for entry in content["annotations"]:
-        if any(entry.get("keypoints", ())[2::3]):
-            x, y, width, height = entry["bbox"]
-            regions = crop_regions(np.array([[x, y, x + width, y + height]]), (side, side), margin)
-            matrix = crop_matrices(*regions, (side, side))
-            crop = warp_crops(read_picture(data / "images" / names[entry["image_id"]]), matrix, (side, side))[0]
+    truth = read_poses(data / "dev.json")
+    for image in truth.content["images"]:
+        for entry in truth.people.get(image["id"], []):
+            matrix = crop_matrices(*crop_regions(xyxy([entry]), (side, side), margin), (side, side))
+            crop = warp_crops(read_picture(data / "images" / image["file_name"]), matrix, (side, side))[0]
             keypoints, scores = look(crop)
             keypoints = apply_affine(invert_affine(matrix), keypoints[None])[0]
             yield {
@@ -91,9 +89,9 @@ def movenet(path: Path) -> Peer:
     from converters.networks.movenet import load_movenet
     from converters.training.loop import Normalised
 
-    side = 192 if "lightning" in path.stem else 256
-    cost = f"{count_macs(load_movenet(path), (side, side)) / 1e9:.2f}"
-    network = Normalised(load_movenet(path)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    side, published = 192 if "lightning" in path.stem else 256, load_movenet(path)
+    cost = f"{count_macs(published, (side, side)) / 1e9:.2f}"
+    network = Normalised(published).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def look(crop: Array) -> tuple[Array, Array]:
         with torch.inference_mode():

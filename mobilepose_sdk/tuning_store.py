@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mobilepose_sdk.errors import MissingDependencyError, TuningStoreError
+from mobilepose_sdk.files import write_whole
 from mobilepose_sdk.models import ModelFile
 from mobilepose_sdk.threads import CPUSettings, Mode
 from mobilepose_sdk.topology import Topology
@@ -112,11 +113,9 @@ def write(key: TuningKey, settings: CPUSettings, table: Sequence[dict[str, Any]]
     """
     path = cache_folder() / key.file_name
     content = json.dumps({"key": asdict(key), "settings": asdict(settings), "measured": list(table)}, indent=2)
-    unfinished = path.with_suffix(f".{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_text(content, encoding="utf-8")
-        unfinished.replace(path)  # at once: another process reads the old file or the new one, never half of it
+        write_whole(path, content.encode("utf-8"))
     except OSError as error:
         raise TuningStoreError(f"cannot keep the tuned settings in {str(path)!r}: {error}") from error
     return path

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import os
 import signal
 import sys
 import threading
@@ -14,7 +13,7 @@ from types import FrameType
 
 from mobilepose_sdk import __version__
 from mobilepose_sdk.cli import evaluate, image, models, profile, tune, video
-from mobilepose_sdk.cli.common import EXIT_CODES, FAILED, say
+from mobilepose_sdk.cli.common import EXIT_CODES, FAILED, drop_output, say
 from mobilepose_sdk.errors import MobilePoseError
 
 COMMANDS = (image, video, models, evaluate, profile, tune)
@@ -42,21 +41,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say(f"mobilepose: {error}")
         return FAILED
     except BrokenPipeError:  # whoever read the output has seen enough, as `head` does
-        _drop_output()
+        drop_output()
         return FAILED
     except OSError as error:  # standard output goes to a full disk
-        _drop_output()
+        drop_output()
         say(f"mobilepose: {error}")
         return FAILED
     except KeyboardInterrupt:
         say("mobilepose: interrupted")
         return 130
-
-
-def _drop_output() -> None:
-    """What is still buffered goes nowhere."""
-    if sys.stdout is not None:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextmanager

@@ -9,9 +9,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from mobilepose_sdk.errors import OutputError
+from mobilepose_sdk.files import write_whole
 
 OK, SOME_FAILED, FAILED = 0, 1, 3
 EXIT_CODES = "exit codes: 0 all done, 1 some inputs failed, 2 wrong usage, 3 nothing could be done, 130 interrupted"
@@ -83,16 +83,9 @@ def write_bytes(path: Path, content: bytes) -> None:
     Raises:
         OutputError: it cannot be written.
     """
-    target = Path(os.path.realpath(path))  # a link stays one
-    device = target.exists() and not target.is_file()  # such as /dev/stdout, which nothing may take the place of
-    unfinished = target if device else target.with_name(f".{uuid4().hex}.part")
     try:
-        unfinished.write_bytes(content)
-        if not device:
-            unfinished.replace(target)
+        write_whole(path, content)
     except OSError as error:
-        if not device:
-            unfinished.unlink(missing_ok=True)
         raise OutputError(f"cannot write {str(path)!r}: {error}") from error
 
 
@@ -100,6 +93,12 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in (header, *rows)]
     return "\n".join([lines[0], "  ".join("─" * width for width in widths), *lines[1:]])
+
+
+def drop_output() -> None:
+    """What is still buffered for standard output goes nowhere: or Python tries to write it again at its end."""
+    if sys.stdout is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def say(text: str) -> None:

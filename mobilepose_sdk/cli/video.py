@@ -18,6 +18,7 @@ from mobilepose_sdk.cli.common import (
     SOME_FAILED,
     Progress,
     add_estimator_options,
+    drop_output,
     make_folder,
     open_estimator,
     say,
@@ -182,6 +183,6 @@ def _writing(path: Path) -> Iterator[None]:
     except (BrokenPipeError, OutputError):
         raise
     except OSError as error:
-        if str(path) == "-":  # or Python tries to write the rest again at its end
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if str(path) == "-":
+            drop_output()
         raise OutputError(f"cannot write {str(path)!r}: {error}") from error
