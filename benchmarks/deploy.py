@@ -31,9 +31,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from converters import quantization, to_openvino
 from converters.catalogue import DESIGNS, Design
 from converters.networks.blocks import GlobalContext, GroupedTransposedConv
-from converters.packaging import PREBUILT, load_weights
 from converters.training.loop import Normalised
 from converters.verify import untrained
+from converters.weights import PREBUILT, load_weights
 
 HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
 WARM_UP = 3

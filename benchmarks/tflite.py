@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from converters.catalogue import DESIGNS, Design
-from converters.packaging import PREBUILT, load_weights
 from converters.to_tflite import convert
+from converters.weights import PREBUILT, load_weights
 from mobilepose_sdk.runtimes.tflite import TFLiteRuntime
 from mobilepose_sdk.threads import CPUSettings
 

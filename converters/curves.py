@@ -13,7 +13,7 @@ def draw_curve(training: dict[str, Any], path: Path) -> None:
     """Draw the dev-set figures of a model's runs, the earlier ones first, over the samples seen.
 
     Args:
-        training: the facts of :func:`converters.packaging.training_facts`.
+        training: the facts of :func:`converters.weights.training_facts`.
         path: the PNG to write.
     """
     from matplotlib.figure import Figure

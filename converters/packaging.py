@@ -5,9 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import math
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
 from torch import nn
 
 from converters import quantization
@@ -24,8 +20,8 @@ from converters.complexity import count_macs, count_parameters
 from converters.curves import draw_curve
 from converters.model_card import markdown
 from converters.model_files import DEFAULT_REQUEST, Request, quantization_facts, write_files
-from converters.sources import SOURCES
 from converters.training.validation import AP_SOURCE, PCK_SOURCE
+from converters.weights import PREBUILT, load_weights, read_facts, save_weights
 from mobilepose_sdk.detection import PersonDetector
 from mobilepose_sdk.detection_metrics import DetectionCurve
 from mobilepose_sdk.errors import InvalidInputError
@@ -35,86 +31,9 @@ from mobilepose_sdk.models import ModelCard
 from mobilepose_sdk.runtimes import RUNTIMES
 
 log = logging.getLogger(__name__)
-PREBUILT = Path(__file__).resolve().parent.parent / "prebuilt"
 LICENCE = "Apache-2.0"
 REPORTED_RIGHTLY = 2 / 3
 """Least precision at a detector's default threshold: somebody who is not there is worse than somebody missed."""
-
-
-def save_weights(network: nn.Module, folder: Path, training: dict[str, Any]) -> Path:
-    """Write ``weights.safetensors`` (fp16) and, beside it, ``training.json``: what the weights were made from."""
-    folder.mkdir(parents=True, exist_ok=True)
-    half = {k: v.half() if v.is_floating_point() else v for k, v in network.state_dict().items()}
-    save_file({name: tensor.contiguous() for name, tensor in half.items()}, folder / "weights.safetensors")
-    (folder / "weights.safetensors").chmod(0o644)
-    (folder / "training.json").write_text(json.dumps(training, indent=2) + "\n", encoding="utf-8")
-    return folder / "weights.safetensors"
-
-
-def read_facts(folder: Path) -> dict[str, Any]:
-    """What the weights in a folder were made from, as :func:`save_weights` wrote it."""
-    facts: dict[str, Any] = json.loads((folder / "training.json").read_text(encoding="utf-8"))
-    return facts
-
-
-def training_facts(
-    design: Design,
-    run: Path,
-    data: Path,
-    before: dict[str, Any] | None = None,
-    options: Sequence[str] = (),
-    seed: int = 0,
-) -> dict[str, Any]:
-    """What a run's weights were made from: data with terms, command, seed, samples, minutes and learning curve.
-
-    Args:
-        design: which model.
-        run: the run's folder.
-        data: the folder it was trained on.
-        before: the facts of the weights it started from; random ones when None.
-        options: further options of the command.
-        seed: of the run.
-    """
-    curve = [json.loads(line) for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines()]
-    annotations = json.loads((data / "train.json").read_text(encoding="utf-8"))
-    top_down = design.kind == "pose" and design.approach == "top-down"
-    used = [i for i in annotations["images"] if top_down or i["all_people_annotated"]]
-    counts = Counter(image["source"] for image in used)
-    command = f"python -m converters train {design.name} --data DATA --minutes {math.ceil(curve[-1]['minutes'])}"
-    return {
-        "command": " ".join(
-            [command, *(["--continue"] if before else []), *options, *([f"--seed {seed}"] if seed else [])]
-        ),
-        "seed": seed,
-        "samples": curve[-1]["samples"],
-        "minutes": curve[-1]["minutes"],
-        "machine": _machine(),
-        "notes": _notes(run),
-        "before": before,
-        "data": {source: {"pictures": n, **SOURCES.get(source, {})} for source, n in sorted(counts.items())},
-        "curve": curve,
-    }
-
-
-def _machine() -> str:
-    if torch.cuda.is_available():
-        return str(torch.cuda.get_device_name())
-    threads = torch.get_num_threads()
-    return f"{threads} CPU thread{'s' if threads > 1 else ''}"
-
-
-def _notes(run: Path) -> str:
-    """What the command alone does not tell, from the run's optional ``notes.txt``."""
-    path = run / "notes.txt"
-    return " " + path.read_text(encoding="utf-8").strip() if path.exists() else ""
-
-
-def load_weights(design: Design, folder: Path) -> nn.Module:
-    """The design's network with the folder's weights, in evaluation mode, float32."""
-    network = design.network()
-    state = load_file(folder / "weights.safetensors")
-    network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
-    return network.eval()
 
 
 def build(

@@ -18,8 +18,8 @@ from converters import quantization
 from converters.catalogue import Design
 from converters.model_files import Request, write_files
 from converters.networks.blocks import ContextBottleneck, GlobalContext
-from converters.packaging import PREBUILT, load_weights
 from converters.to_openvino import PictureInput
+from converters.weights import PREBUILT, load_weights
 from mobilepose_sdk.decoding.heatmaps import decode
 from mobilepose_sdk.errors import InvalidInputError, MissingDependencyError
 from mobilepose_sdk.runtimes import RUNTIMES, RuntimeName

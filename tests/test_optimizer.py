@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from converters.catalogue import DESIGNS
-from converters.training.optimizer import MuonAdamW
+from converters.training.optimizer import MuonAdamW, _Muon
 
 RATE = 1e-2
 
@@ -64,6 +64,23 @@ def test_steps_of_dense_convolutions_alone_are_orthogonal(network: nn.Sequential
 def test_steps_are_about_as_long_as_adams(network: nn.Sequential) -> None:
     moved = learn(network, MuonAdamW(network, RATE, 0.0))[1]
     assert 0.1 * RATE < float(moved.square().mean().sqrt()) < 0.4 * RATE
+
+
+def test_matrices_of_one_shape_at_once_move_as_pytorchs_muon_moves_each() -> None:
+    torch.manual_seed(0)
+    shapes = [(16, 40), (40, 16), (16, 40), (24, 24)]
+    mine = [nn.Parameter(torch.randn(shape)) for shape in shapes]
+    theirs = [nn.Parameter(matrix.detach().clone()) for matrix in mine]
+    options = {"lr": 0.02, "weight_decay": 0.1, "adjust_lr_fn": "match_rms_adamw"}
+    optimizers = _Muon(mine, **options), torch.optim.Muon(theirs, **options)
+    for _ in range(4):
+        for matrix, other in zip(mine, theirs):
+            matrix.grad = torch.randn_like(matrix)
+            other.grad = matrix.grad.clone()
+        for optimizer in optimizers:
+            optimizer.step()
+    for matrix, other in zip(mine, theirs):
+        assert torch.allclose(matrix, other, atol=1e-3)  # a step is 0.02, in bfloat16
 
 
 def test_a_run_learns(network: nn.Sequential) -> None:

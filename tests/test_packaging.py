@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from converters.catalogue import DESIGNS
-from converters.packaging import PREBUILT, build
+from converters.packaging import build
+from converters.weights import PREBUILT
 from mobilepose_sdk.errors import InvalidInputError
 from mobilepose_sdk.models import ModelCard
 

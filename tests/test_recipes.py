@@ -199,13 +199,23 @@ def test_a_student_learns_from_its_teacher_alone() -> None:
     pictures, xy = dots(8)
     teacher = Tiny()
     nn.init.normal_(teacher.layers[3].weight, std=0.05)
-    task, _ = METHODS["mapd"](PoseTask(None), USUAL, teacher)  # type: ignore[arg-type]
+    task, _ = METHODS["mapd"](PoseTask(None), recipe((64, 64)), teacher)  # type: ignore[arg-type]
     assert isinstance(task, DistilledPoseTask)
     student = Tiny()
     unlabelled = (xy / 4, torch.zeros(8, 17))
     first, last = learn(student, lambda: task.loss(student(pictures.float() / 255), pictures, unlabelled))
     assert last < 0.7 * first
     assert all(not p.requires_grad for p in teacher.parameters())
+
+
+def test_a_teacher_is_asked_about_pictures_of_the_size_it_knows_alone() -> None:
+    pictures, xy = dots(2)
+    alone = PoseTask(None)  # type: ignore[arg-type]
+    task, _ = METHODS["mapd"](alone, recipe((128, 128)), Tiny())
+    outputs, truth = torch.zeros(2, 17, 16, 16), (xy / 4, torch.ones(2, 17))
+    assert task.loss(outputs, pictures, truth) == alone.loss(outputs, pictures, truth)
+    task, _ = METHODS["mapd"](alone, recipe((64, 64)), Tiny())
+    assert task.loss(outputs, pictures, truth) != alone.loss(outputs, pictures, truth)
 
 
 # EfficientHRNet's losses (§4.2)

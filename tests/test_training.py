@@ -15,13 +15,13 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from converters.catalogue import DESIGNS
-from converters.packaging import save_weights
 from converters.training import command, pictures
 from converters.training.command import samples_seen
 from converters.training.loop import CALM_FROM, SETTLED, Recipe, Stage, Training
 from converters.training.losses import HeatmapLoss, gaussian_targets
 from converters.training.pose import PoseTask, recipe, target_sigma
 from converters.training.schedule import AveragedWeights, Budget, Cosine
+from converters.weights import save_weights
 from mobilepose_sdk.errors import InvalidInputError
 
 
@@ -83,7 +83,7 @@ def test_averaged_weights_follow_the_network() -> None:
     with torch.no_grad():
         network.weight.fill_(1.0)
     for _ in range(60):
-        average.update(network)
+        average.update()
     assert torch.allclose(average.network.weight, network.weight, atol=1e-4)
 
 
@@ -91,14 +91,14 @@ def test_restarted_average_is_the_network_and_young_again() -> None:
     network = nn.Linear(2, 2)
     average = AveragedWeights(network)
     for _ in range(2000):
-        average.update(network)
+        average.update()
     with torch.no_grad():
         network.weight.fill_(1.0)
     average.restart(network)
     assert torch.equal(average.network.weight, network.weight)
     with torch.no_grad():
         network.weight.fill_(2.0)
-    average.update(network)
+    average.update()
     assert float(average.network.weight.mean()) > 1.5
 
 

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from converters import __main__ as program
 from converters import verify as module
 from converters.catalogue import DESIGNS, Design
-from converters.packaging import save_weights
 from converters.verify import COUNT, Comparison, real_inputs, untrained, verify
+from converters.weights import save_weights
 from mobilepose_sdk.errors import InvalidInputError, MissingDependencyError
 
 PICTURES = Path(__file__).parent.parent / "examples" / "pictures"

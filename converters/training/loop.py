@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Protocol
 
+import cv2
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -24,6 +26,10 @@ MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 REPORT_EVERY = 0.5
 EVALUATE_EVERY = 6.0
+"""Minutes."""
+ON_GPU = 4
+"""A GPU is filled by batches this many times as large, and is evaluated as much more often; the learning rate goes up
+with the root of it, since as many gradients are averaged."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +51,7 @@ class Stage:
     calm: bool = False
 
 
-SETTLED = 400_000
+SETTLED = 1_000_000
 """Samples after which a network has learnt what small pictures teach."""
 CALM_FROM = 0.75
 """Share of a settled network's run after which its samples are calm."""
@@ -146,8 +152,13 @@ class Training:
     def __init__(self, network: nn.Module, task: Task, recipe: Recipe, budget: Budget, run: Path) -> None:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.network = network.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.evaluate_every = EVALUATE_EVERY
         if self.device.type == "cpu":
             use_native_layers(self.network)
+        else:
+            recipe = replace(recipe, batch=recipe.batch * ON_GPU, peak_rate=recipe.peak_rate * ON_GPU**0.5)
+            self.evaluate_every /= ON_GPU
+        self.model = self._model()
         self.average = AveragedWeights(self.network)
         self.optimizer = MuonAdamW(self.network, recipe.peak_rate, recipe.weight_decay)
         self.task, self.recipe, self.budget, self.run = task, recipe, budget, run
@@ -155,6 +166,14 @@ class Training:
         run.mkdir(parents=True, exist_ok=True)
         if (run / "state.pt").exists():
             self._load()
+
+    def _model(self) -> Callable[[Tensor], Any]:
+        model = Normalised(self.network).to(self.device)
+        if self.device.type == "cpu":
+            return model
+        # Kernels of these networks are so short that a GPU waits for the next one most of the time, unless their whole
+        # sequence is recorded, which is what this mode does.
+        return torch.compile(model, mode="reduce-overhead", dynamic=False)
 
     @property
     def spent(self) -> float:
@@ -189,22 +208,23 @@ class Training:
             sampler=Consecutive(self.samples),
             num_workers=1 if self.device.type == "cpu" else 12,
             prefetch_factor=4,
+            pin_memory=self.device.type != "cpu",
+            worker_init_fn=_alone,
         )
-        model = Normalised(self.network).to(self.device)
         started, began = time.monotonic(), (self.minutes, self.samples)
         reported = evaluated = self.minutes
-        total = 0.0
+        total = torch.zeros((), device=self.device)  # read seldom: a GPU would have to be waited for
         for step, batch in enumerate(loader, 1):
-            total += self._step(model, [part.to(self.device, non_blocking=True) for part in batch])
+            total += self._step([part.to(self.device, non_blocking=True) for part in batch])
             self.samples += len(batch[0])
             self.minutes = began[0] + (time.monotonic() - started) / 60
             done = self.spent >= stage.until
             restart = sum(self.spent >= share for share in self.recipe.schedule.restarts) > self.restarted
             if self.minutes - reported > REPORT_EVERY:
-                self._report((self.samples - began[1]) / (self.minutes - began[0]) / 60, total / step)
+                self._report((self.samples - began[1]) / (self.minutes - began[0]) / 60, float(total) / step)
                 reported = self.minutes
-            if done or restart or self.minutes - evaluated > EVALUATE_EVERY:
-                self._evaluate(stage, total / step)
+            if done or restart or self.minutes - evaluated > self.evaluate_every:
+                self._evaluate(stage, float(total) / step)
                 evaluated = self.minutes
             if restart:
                 self._restart()
@@ -220,19 +240,19 @@ class Training:
         self._save()
         log.info("stage %d from the best weights", self.restarted + 1)
 
-    def _step(self, model: nn.Module, batch: list[Tensor]) -> float:
+    def _step(self, batch: list[Tensor]) -> Tensor:
         self.optimizer.rate = self.recipe.peak_rate * self.recipe.schedule(self.spent)
-        model.train()
+        self.network.train()
         pictures = batch[0].contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16):
-            outputs = model(pictures)
+            outputs = self.model(pictures)
         loss = self.task.loss(as_float(outputs), pictures, tuple(batch[1:]))
         self.network.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip)
         self.optimizer.step()
-        self.average.update(self.network)
-        return float(loss.detach())
+        self.average.update()
+        return loss.detach()
 
     def _report(self, rate: float, loss: float) -> None:
         left = self.minutes / max(self.spent, 1e-9) * (1 - self.spent)
@@ -276,6 +296,11 @@ class Training:
         self.samples, self.minutes, self.best = state["samples"], state["minutes"], state["best"]
         self.restarted = state["restarted"]
         log.info("resumed %s at %d samples, %.1f minutes", self.run, self.samples, self.minutes)
+
+
+def _alone(worker: int) -> None:
+    """One thread for a data-loading process: there are several, or training needs the others."""
+    cv2.setNumThreads(1)
 
 
 def as_float(outputs: Any) -> Any:

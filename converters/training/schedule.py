@@ -95,12 +95,19 @@ class Iterative:
 
 
 class AveragedWeights:
-    """Exponential moving average of a network's parameters and BatchNorm statistics."""
+    """Exponential moving average of a network's parameters and BatchNorm statistics.
+
+    Args:
+        network: must keep its tensors, as training and ``load_state_dict`` do.
+        decay: share of the average that an update leaves.
+    """
 
     def __init__(self, network: nn.Module, decay: float = 0.999) -> None:
         self.network = copy.deepcopy(network).eval().requires_grad_(False)
         self.decay = decay
         self.updates = 0
+        pairs = zip(self.network.state_dict().values(), network.state_dict().values())
+        self._pairs = [(mine, theirs) for mine, theirs in pairs if mine.is_floating_point()]
 
     def restart(self, network: nn.Module) -> None:
         """Forget the past: a network that changes fast, as after a change of input size, is not what it was."""
@@ -108,9 +115,9 @@ class AveragedWeights:
         self.updates = 0
 
     @torch.no_grad()
-    def update(self, network: nn.Module) -> None:
+    def update(self) -> None:
+        """Move towards the network as it is now."""
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))  # a young average forgets faster
-        mine, theirs = list(self.network.state_dict().values()), list(network.state_dict().values())
-        averaged = [(a, b) for a, b in zip(mine, theirs) if a.is_floating_point()]
-        torch._foreach_lerp_([a for a, _ in averaged], [b for _, b in averaged], 1 - decay)
+        mine, theirs = zip(*self._pairs)
+        torch._foreach_lerp_(mine, theirs, 1 - decay)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from converters.training.people import STRIDE, read_people
+from converters.training.people import MIDDLE_PADDING, STRIDE, read_people
 from converters.training.pictures import PicturePack
 from mobilepose_sdk.decoding.distances import decode_distances
 from mobilepose_sdk.decoding.heatmaps import decode
@@ -20,7 +20,6 @@ from mobilepose_sdk.metrics import coco_average_precision, pck
 from mobilepose_sdk.models import ModelCard
 from mobilepose_sdk.pipelines.bottom_up import BottomUp
 from mobilepose_sdk.preprocessing import (
-    PADDING,
     apply_affine,
     crop_matrices,
     crop_regions,
@@ -52,7 +51,7 @@ class PoseValidation:
         return self.figures(matrices, *decode(heatmaps))
 
     def heatmaps(
-        self, network: Network, input_size: tuple[int, int], padding: float = PADDING, batch: int = 32
+        self, network: Network, input_size: tuple[int, int], padding: float = MIDDLE_PADDING, batch: int = 32
     ) -> tuple[Array, Array]:
         """Everybody's crop matrices (N, 2, 3) and heatmaps (N, K, H, W) float32."""
         people = self.pck_people + self.ap_people

@@ -62,9 +62,14 @@ class MAPDLoss:
 
 @dataclass(frozen=True)
 class DistilledPoseTask(PoseTask):
-    """A pose task with a teacher: a trained network of the same input and output size."""
+    """A pose task with a teacher: a trained network of the same input and output size.
+
+    Attributes:
+        taught_size: (width, height) of the pictures that the teacher knows. On others the labels teach alone.
+    """
 
     teacher: nn.Module = field(default_factory=nn.Identity)
+    taught_size: tuple[int, int] = (192, 256)
     distillation: MAPDLoss = field(default_factory=MAPDLoss)
 
     def with_shares(self, alpha: float, beta: float) -> DistilledPoseTask:
@@ -78,6 +83,8 @@ class DistilledPoseTask(PoseTask):
         return replace(self, distillation=replace(self.distillation, alpha=alpha, beta=beta))
 
     def loss(self, outputs: Tensor, pictures: Tensor, truth: tuple[Tensor, ...]) -> Tensor:
+        if tuple(pictures.shape[:1:-1]) != self.taught_size:
+            return super().loss(outputs, pictures, truth)
         teacher = self.teacher.to(outputs.device)
         with torch.inference_mode(), torch.autocast(outputs.device.type, torch.bfloat16):
             taught = teacher(pictures)
@@ -85,7 +92,7 @@ class DistilledPoseTask(PoseTask):
 
 
 def mapd(task: Task, recipe: Recipe, teacher: nn.Module | None = None) -> tuple[Task, Recipe]:
-    """The task taught by ``teacher``.
+    """The task taught by ``teacher``, on pictures of full size; on the smaller ones before, it knows little.
 
     The cross-entropy of the usual loss stays beside the paper's terms, and labels that the teacher surely contradicts
     are left out: LSP-extended's left and right are often swapped.
@@ -95,4 +102,5 @@ def mapd(task: Task, recipe: Recipe, teacher: nn.Module | None = None) -> tuple[
     frozen = Normalised(teacher.eval().requires_grad_(False)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     loss = MAPDLoss(sharpness=task.criterion.sharpness, label=task.criterion, sure=SURE)
     given = {entry.name: getattr(task, entry.name) for entry in fields(PoseTask)}
-    return DistilledPoseTask(**given, teacher=frozen, distillation=loss), recipe
+    size = recipe.stages[-1].input_size
+    return DistilledPoseTask(**given, teacher=frozen, taught_size=size, distillation=loss), recipe

@@ -1,0 +1,95 @@
+"""A network's weights in a folder, and what they were made from. Training needs this, and nothing that converts."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from converters.catalogue import Design
+from converters.sources import SOURCES
+
+PREBUILT = Path(__file__).resolve().parent.parent / "prebuilt"
+
+
+def save_weights(network: nn.Module, folder: Path, training: dict[str, Any]) -> Path:
+    """Write ``weights.safetensors`` (fp16) and, beside it, ``training.json``: what the weights were made from."""
+    folder.mkdir(parents=True, exist_ok=True)
+    half = {k: v.half() if v.is_floating_point() else v for k, v in network.state_dict().items()}
+    save_file({name: tensor.contiguous() for name, tensor in half.items()}, folder / "weights.safetensors")
+    (folder / "weights.safetensors").chmod(0o644)
+    (folder / "training.json").write_text(json.dumps(training, indent=2) + "\n", encoding="utf-8")
+    return folder / "weights.safetensors"
+
+
+def read_facts(folder: Path) -> dict[str, Any]:
+    """What the weights in a folder were made from, as :func:`save_weights` wrote it."""
+    facts: dict[str, Any] = json.loads((folder / "training.json").read_text(encoding="utf-8"))
+    return facts
+
+
+def training_facts(
+    design: Design,
+    run: Path,
+    data: Path,
+    before: dict[str, Any] | None = None,
+    options: Sequence[str] = (),
+    seed: int = 0,
+) -> dict[str, Any]:
+    """What a run's weights were made from: data with terms, command, seed, samples, minutes and learning curve.
+
+    Args:
+        design: which model.
+        run: the run's folder.
+        data: the folder it was trained on.
+        before: the facts of the weights it started from; random ones when None.
+        options: further options of the command.
+        seed: of the run.
+    """
+    curve = [json.loads(line) for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    annotations = json.loads((data / "train.json").read_text(encoding="utf-8"))
+    top_down = design.kind == "pose" and design.approach == "top-down"
+    used = [i for i in annotations["images"] if top_down or i["all_people_annotated"]]
+    counts = Counter(image["source"] for image in used)
+    command = f"python -m converters train {design.name} --data DATA --minutes {math.ceil(curve[-1]['minutes'])}"
+    return {
+        "command": " ".join(
+            [command, *(["--continue"] if before else []), *options, *([f"--seed {seed}"] if seed else [])]
+        ),
+        "seed": seed,
+        "samples": curve[-1]["samples"],
+        "minutes": curve[-1]["minutes"],
+        "machine": _machine(),
+        "notes": _notes(run),
+        "before": before,
+        "data": {source: {"pictures": n, **SOURCES.get(source, {})} for source, n in sorted(counts.items())},
+        "curve": curve,
+    }
+
+
+def _machine() -> str:
+    if torch.cuda.is_available():
+        return str(torch.cuda.get_device_name())
+    threads = torch.get_num_threads()
+    return f"{threads} CPU thread{'s' if threads > 1 else ''}"
+
+
+def _notes(run: Path) -> str:
+    """What the command alone does not tell, from the run's optional ``notes.txt``."""
+    path = run / "notes.txt"
+    return " " + path.read_text(encoding="utf-8").strip() if path.exists() else ""
+
+
+def load_weights(design: Design, folder: Path) -> nn.Module:
+    """The design's network with the folder's weights, in evaluation mode, float32."""
+    network = design.network()
+    state = load_file(folder / "weights.safetensors")
+    network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
+    return network.eval()
