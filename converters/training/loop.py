@@ -171,6 +171,7 @@ class Training:
         model = Normalised(self.network).to(self.device)
         if self.device.type == "cpu":
             return model
+        torch.backends.cudnn.benchmark = True
         # Kernels of these networks are so short that a GPU waits for the next one most of the time, unless their whole
         # sequence is recorded, which is what this mode does.
         return torch.compile(model, mode="reduce-overhead", dynamic=False)
@@ -243,11 +244,11 @@ class Training:
     def _step(self, batch: list[Tensor]) -> Tensor:
         self.optimizer.rate = self.recipe.peak_rate * self.recipe.schedule(self.spent)
         self.network.train()
+        self.network.zero_grad()
         pictures = batch[0].contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16):
             outputs = self.model(pictures)
         loss = self.task.loss(as_float(outputs), pictures, tuple(batch[1:]))
-        self.network.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip)
         self.optimizer.step()

@@ -53,6 +53,8 @@ class MuonAdamW:
             matrix.grad = None if weight.grad is None else _patches_last(weight.grad).flatten(1)
         for optimizer in self._optimizers:
             optimizer.step()
+        for matrix in self._matrices:
+            matrix.grad = None
 
     def forget(self) -> None:
         """Drop the memory of earlier gradients."""
