@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
@@ -207,7 +208,7 @@ class Training:
             self.task.samples(stage, self.recipe.seed),
             batch_size=self.recipe.batch,
             sampler=Consecutive(self.samples),
-            num_workers=1 if self.device.type == "cpu" else 12,
+            num_workers=1 if self.device.type == "cpu" else max(1, min(8, (os.cpu_count() or 2) // 2)),
             prefetch_factor=4,
             pin_memory=self.device.type != "cpu",
             worker_init_fn=_alone,
