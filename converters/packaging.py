@@ -28,6 +28,7 @@ from mobilepose_sdk.errors import InvalidInputError
 from mobilepose_sdk.estimator import PoseEstimator
 from mobilepose_sdk.evaluation import Boxes, evaluate_detector, evaluate_poses
 from mobilepose_sdk.models import ModelCard
+from mobilepose_sdk.preprocessing import PADDING
 from mobilepose_sdk.runtimes import RUNTIMES
 
 log = logging.getLogger(__name__)
@@ -178,7 +179,8 @@ def import_checkpoint(
     digest = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
     origin = {"checkpoint": checkpoint.name, "sha256": digest, **design.checkpoint_facts}
     save_weights(network, folder, origin)
-    return package(design, network, folder, request, inputs, origin)
+    # Others' networks know the papers' crops alone.
+    return package(replace(design, padding=PADDING), network, folder, request, inputs, origin)
 
 
 def measure(card: ModelCard, data: Path) -> ModelCard:

@@ -17,6 +17,7 @@ from converters.networks.efficienthrnet import EfficientHRNet
 from converters.networks.lpn import LPN
 from converters.to_openvino import PictureInput
 from mobilepose_sdk import PoseEstimator
+from mobilepose_sdk.models import ModelCard
 from mobilepose_sdk.runtimes.openvino import OpenVINORuntime
 
 NETWORKS = {
@@ -89,6 +90,7 @@ def test_an_imported_checkpoint_opens_like_a_packaged_model(checkpoint: Path, tm
         warnings.simplefilter("ignore")  # tracing warns about shapes that are constant by design
         assert main(["import", "lpn-50", str(checkpoint), "--out", str(folder), "--precision", "fp32"]) == 0
     assert "Converted from `lpn.pth`" in (folder / "README.md").read_text(encoding="utf-8")
+    assert ModelCard.read(folder).padding == 1.25  # official networks know the papers' crops
     crop = np.random.default_rng(0).integers(0, 256, (256, 192, 3), dtype=np.uint8)
     with torch.no_grad():
         expected = PictureInput(load_checkpoint(LPN(50), checkpoint))(torch.from_numpy(crop[None])).numpy()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -95,6 +96,18 @@ def test_nothing_is_seen_or_known_beyond_where_a_picture_ends(folder: Path) -> N
         known.append(float(torch.stack(weights).mean()))
     assert dark[0] > dark[1] + 0.05
     assert known[0] < 0.9 * known[1]
+
+
+def test_a_picture_that_ends_before_all_that_it_has_of_a_person_is_shown_as_it_is(folder: Path) -> None:
+    annotations = json.loads((folder / "train.json").read_text())
+    for person in annotations["annotations"]:
+        keypoints = np.array(person["keypoints"]).reshape(17, 3)
+        keypoints[:, 0] -= 150  # most of the person, and all keypoints, left of the picture
+        person |= {"bbox": [-130, 25, 140, 110], "keypoints": keypoints.ravel().tolist()}
+    (folder / "train.json").write_text(json.dumps(annotations))
+    changes = replace(STILL, cut_share=1.0)
+    samples = PoseSamples(folder / "train.json", folder / "images", (96, 128), changes, 0)
+    assert any(samples[draw][0].any() for draw in range(60))
 
 
 def test_a_picture_ends_inside_a_person_and_leaves_some_of_them() -> None:

@@ -9,6 +9,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import cv2
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -19,6 +20,7 @@ from converters.training import command, pictures
 from converters.training.command import samples_seen
 from converters.training.loop import CALM_FROM, SETTLED, Recipe, Stage, Training
 from converters.training.losses import HeatmapLoss, gaussian_targets
+from converters.training.people import PoseSamples
 from converters.training.pose import PoseTask, recipe, target_sigma
 from converters.training.schedule import AveragedWeights, Budget, Cosine
 from converters.weights import save_weights
@@ -242,6 +244,14 @@ def test_an_average_is_of_finished_runs_from_one_start(finished: list[Path], tmp
             command.average(DESIGNS["layer"], tmp_path, finished)
 
 
+class SingleThreadedTask(PoseTask):
+    """Notices if OpenCV's threads would be forked with the processes that load data: those might never answer."""
+
+    def samples(self, stage: Stage, seed: int) -> PoseSamples:
+        assert cv2.getNumThreads() == 1
+        return super().samples(stage, seed)
+
+
 def _tiny_run(folder: Path) -> None:
     pictures.CACHE = folder / "cache"
     torch.manual_seed(0)
@@ -263,8 +273,11 @@ def _tiny_run(folder: Path) -> None:
     assert torch.equal(resumed.network.layers[0].weight, first.network.layers[0].weight)  # frozen in this stage
     assert not torch.equal(resumed.network.layers[3].weight, first.network.layers[3].weight)
 
-    settled = Training(TinyNetwork(), PoseTask(folder), TINY.for_trained(SETTLED), Budget(samples=80), folder / "later")
+    task, later = SingleThreadedTask(folder), folder / "later"
+    settled = Training(TinyNetwork(), task, TINY.for_trained(SETTLED), Budget(samples=80), later)
+    cv2.setNumThreads(2)
     settled.fit()
+    assert cv2.getNumThreads() == 2
     assert settled.average.updates == 20  # the size stays, and so does the average
     assert (folder / "later" / "best.pt").exists()
 

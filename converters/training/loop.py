@@ -52,7 +52,7 @@ class Stage:
     calm: bool = False
 
 
-SETTLED = 1_000_000
+SETTLED = 900_000
 """Samples after which a network has learnt what small pictures teach."""
 CALM_FROM = 0.75
 """Share of a settled network's run after which its samples are calm."""
@@ -186,6 +186,8 @@ class Training:
 
         Ctrl-C saves the run before it ends.
         """
+        threads = cv2.getNumThreads()
+        cv2.setNumThreads(1)  # the processes that load data are forked, and OpenCV's threads do not survive that
         try:
             for stage, following in zip_longest(self.recipe.stages, self.recipe.stages[1:]):
                 if self.spent < stage.until:
@@ -198,6 +200,8 @@ class Training:
         except KeyboardInterrupt:
             self._save()
             raise
+        finally:
+            cv2.setNumThreads(threads)
         return self.run / "best.pt"
 
     def _run_stage(self, stage: Stage) -> None:
@@ -211,7 +215,6 @@ class Training:
             num_workers=1 if self.device.type == "cpu" else max(1, min(8, (os.cpu_count() or 2) // 2)),
             prefetch_factor=4,
             pin_memory=self.device.type != "cpu",
-            worker_init_fn=_alone,
         )
         started, began = time.monotonic(), (self.minutes, self.samples)
         reported = evaluated = self.minutes
@@ -298,11 +301,6 @@ class Training:
         self.samples, self.minutes, self.best = state["samples"], state["minutes"], state["best"]
         self.restarted = state["restarted"]
         log.info("resumed %s at %d samples, %.1f minutes", self.run, self.samples, self.minutes)
-
-
-def _alone(worker: int) -> None:
-    """One thread for a data-loading process: there are several, or training needs the others."""
-    cv2.setNumThreads(1)
 
 
 def as_float(outputs: Any) -> Any:

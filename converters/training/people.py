@@ -160,7 +160,8 @@ class PoseSamples(ShuffledSamples[tuple[torch.Tensor, torch.Tensor, torch.Tensor
         if edges is not None:
             weights = weights * ((xy >= edges[:2]) & (xy <= edges[2:])).all(axis=1)
             limits = np.clip(edges, 0, np.tile(picture.shape[1::-1], 2)).round().astype(int)
-            shown, picture = limits[:2], picture[limits[1] : limits[3], limits[0] : limits[2]]
+            if (limits[2:] > limits[:2]).all():  # some people reach beyond their picture: it may end before all of it
+                shown, picture = limits[:2], picture[limits[1] : limits[3], limits[0] : limits[2]]
         if rng.random() < 0.5:
             matrix[:, 0] = -matrix[:, 0]
             matrix[:, 0, 2] += self.input_size[0] - 1
