@@ -98,8 +98,8 @@ DETECTOR_COLUMNS = ("model", "files", "AP50", "precision", "recall", "GMACs", "s
 PAPER_COLUMNS = ("model", "input", "params", "GMACs", "COCO val AP, paper", "here")
 PAPERS = """The papers train on COCO's 57,000 pictures; the weights here were trained on 18,500 others (bottom-up ones
 on the 5,900 in which everybody is annotated), for hours on one or two CPU cores or minutes on a GPU. A paper's AP
-therefore says what its network can reach, not what the packaged weights do. AP here is that of the files opened by default.
-GMACs are 10⁹ everywhere on this page; LPN's and ELPN's papers count in 2³⁰.
+therefore says what its network can reach, not what the packaged weights do. AP here is that of the files opened by
+default. GMACs are 10⁹ everywhere on this page; LPN's and ELPN's papers count in 2³⁰.
 
 """
 
