@@ -96,7 +96,7 @@ def test_restarted_average_is_the_network_and_young_again() -> None:
         average.update()
     with torch.no_grad():
         network.weight.fill_(1.0)
-    average.restart(network)
+    average.restart()
     assert torch.equal(average.network.weight, network.weight)
     with torch.no_grad():
         network.weight.fill_(2.0)

@@ -107,12 +107,12 @@ class Start:
 
     def _method(self, before: dict[str, Any] | None) -> tuple[Task, Recipe]:
         task, recipe = self.design.task(self.data), replace(self.design.recipe, seed=self.seed)
+        seen = samples_seen(before)
         if self.go_on:
-            seen = samples_seen(before)
             recipe = recipe.for_trained(seen)
-            task = task.for_trained(seen) if isinstance(task, PoseTask) else task
-        if torch.cuda.is_available() and isinstance(task, PoseTask):
-            task = task.for_trained(LEARNT_BY_HEART)  # as it will be soon: a GPU sees a million samples in minutes
+        if isinstance(task, PoseTask):
+            # A GPU sees a million samples in minutes.
+            task = task.for_trained(LEARNT_BY_HEART if torch.cuda.is_available() else seen)
         if self.labels is not None:
             if not isinstance(task, (PoseTask, BottomUpTask)):
                 raise InvalidInputError("cleaned labels are of people's keypoints, which this network does not learn")

@@ -153,13 +153,17 @@ class Training:
     def __init__(self, network: nn.Module, task: Task, recipe: Recipe, budget: Budget, run: Path) -> None:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.network = network.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.evaluate_every = EVALUATE_EVERY
+        self.model: Callable[[Tensor], Any] = Normalised(self.network).to(self.device)
+        self.evaluate_every, self.loaders = EVALUATE_EVERY, 1
         if self.device.type == "cpu":
             use_native_layers(self.network)
         else:
             recipe = replace(recipe, batch=recipe.batch * ON_GPU, peak_rate=recipe.peak_rate * ON_GPU**0.5)
-            self.evaluate_every /= ON_GPU
-        self.model = self._model()
+            self.evaluate_every, self.loaders = EVALUATE_EVERY / ON_GPU, max(1, min(8, (os.cpu_count() or 2) // 2))
+            torch.backends.cudnn.benchmark = True
+            # Kernels of these networks are so short that a GPU waits for the next one most of the time, unless their
+            # whole sequence is recorded, which is what this mode does.
+            self.model = torch.compile(self.model, mode="reduce-overhead", dynamic=False)
         self.average = AveragedWeights(self.network)
         self.optimizer = MuonAdamW(self.network, recipe.peak_rate, recipe.weight_decay)
         self.task, self.recipe, self.budget, self.run = task, recipe, budget, run
@@ -167,15 +171,6 @@ class Training:
         run.mkdir(parents=True, exist_ok=True)
         if (run / "state.pt").exists():
             self._load()
-
-    def _model(self) -> Callable[[Tensor], Any]:
-        model = Normalised(self.network).to(self.device)
-        if self.device.type == "cpu":
-            return model
-        torch.backends.cudnn.benchmark = True
-        # Kernels of these networks are so short that a GPU waits for the next one most of the time, unless their whole
-        # sequence is recorded, which is what this mode does.
-        return torch.compile(model, mode="reduce-overhead", dynamic=False)
 
     @property
     def spent(self) -> float:
@@ -194,7 +189,7 @@ class Training:
                     self._run_stage(stage)
                     # figures of another input size say nothing about the next one's
                     if following is not None and following.input_size != stage.input_size:
-                        self.average.restart(self.network)
+                        self.average.restart()
                         self.best = -1.0
                     self._save()
         except KeyboardInterrupt:
@@ -212,7 +207,7 @@ class Training:
             self.task.samples(stage, self.recipe.seed),
             batch_size=self.recipe.batch,
             sampler=Consecutive(self.samples),
-            num_workers=1 if self.device.type == "cpu" else max(1, min(8, (os.cpu_count() or 2) // 2)),
+            num_workers=self.loaders,
             prefetch_factor=4,
             pin_memory=self.device.type != "cpu",
         )
@@ -239,7 +234,7 @@ class Training:
     def _restart(self) -> None:
         """Go back to the best weights, and forget the optimizer's past (LPN §3.3)."""
         self.network.load_state_dict(torch.load(self.run / "best.pt", map_location=self.device, weights_only=True))
-        self.average.restart(self.network)
+        self.average.restart()
         self.optimizer.forget()
         self.restarted += 1
         self._save()

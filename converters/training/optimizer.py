@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import Any
 
 import torch
@@ -33,9 +34,7 @@ class MuonAdamW:
             torch.optim.AdamW(others, lr=rate, weight_decay=weight_decay, fused=True)
         ]
         if self._matrices:
-            self._optimizers.append(
-                _Muon(self._matrices, lr=rate, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
-            )
+            self._optimizers.append(_Muon(self._matrices, lr=rate, weight_decay=weight_decay))
 
     @property
     def rate(self) -> float:
@@ -70,7 +69,7 @@ class MuonAdamW:
 
 
 class _Muon(torch.optim.Muon):
-    """PyTorch's Muon with Nesterov's momentum, but for all matrices of one shape at once.
+    """PyTorch's Muon with Nesterov's momentum and steps as long as AdamW's, but for all matrices of one shape at once.
 
     A network has up to hundreds of small ones, and a GPU would spend more time on starting their steps than on them.
     """
@@ -89,19 +88,24 @@ class _Muon(torch.optim.Muon):
         torch._foreach_lerp_(memories, gradients, 1 - group["momentum"])
         updates = torch._foreach_lerp(gradients, memories, group["momentum"])
         torch._foreach_mul_(moved, 1 - group["lr"] * group["weight_decay"])
-        for shape in {matrix.shape for matrix in moved}:
-            alike = [n for n, matrix in enumerate(moved) if matrix.shape == shape]
-            steps = orthogonal(torch.stack([updates[n] for n in alike]), group["ns_coefficients"], group["ns_steps"])
+        alike: dict[torch.Size, list[tuple[Tensor, Tensor]]] = defaultdict(list)
+        for matrix, update in zip(moved, updates):
+            alike[matrix.shape].append((matrix, update))
+        for shape, pairs in alike.items():
+            matrices, theirs = zip(*pairs)
+            steps = orthogonal(torch.stack(theirs), group["ns_coefficients"], group["ns_steps"], group["eps"])
             as_long_as_adams = 0.2 * max(shape) ** 0.5
-            torch._foreach_add_([moved[n] for n in alike], steps.unbind(), alpha=-group["lr"] * as_long_as_adams)
+            torch._foreach_add_(matrices, steps.unbind(), alpha=-group["lr"] * as_long_as_adams)
 
 
-def orthogonal(matrices: Tensor, coefficients: tuple[float, float, float], iterations: int) -> Tensor:
+def orthogonal(
+    matrices: Tensor, coefficients: tuple[float, float, float], iterations: int, smallest_norm: float
+) -> Tensor:
     """About the orthogonal matrices nearest to some (N, rows, columns): Newton and Schulz's iteration, in bfloat16."""
     a, b, c = coefficients
     tall = matrices.shape[1] > matrices.shape[2]
     x = (matrices.mT if tall else matrices).bfloat16()
-    x = x / x.norm(dim=(1, 2), keepdim=True).clamp_min(1e-7)
+    x = x / x.norm(dim=(1, 2), keepdim=True).clamp_min(smallest_norm)
     for _ in range(iterations):
         gram = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)

@@ -106,12 +106,13 @@ class AveragedWeights:
         self.network = copy.deepcopy(network).eval().requires_grad_(False)
         self.decay = decay
         self.updates = 0
+        self._followed = network
         pairs = zip(self.network.state_dict().values(), network.state_dict().values())
         self._pairs = [(mine, theirs) for mine, theirs in pairs if mine.is_floating_point()]
 
-    def restart(self, network: nn.Module) -> None:
+    def restart(self) -> None:
         """Forget the past: a network that changes fast, as after a change of input size, is not what it was."""
-        self.network.load_state_dict(network.state_dict())
+        self.network.load_state_dict(self._followed.state_dict())
         self.updates = 0
 
     @torch.no_grad()
