@@ -27,6 +27,7 @@ from converters.training.loop import Normalised, as_float
 from converters.training.native.layers import use_native_layers
 from converters.training.optimizer import MuonAdamW
 from converters.training.people import STRIDE
+from converters.training.precision import mixed_precision
 
 MODELS = ["lpn-50", "mobileposenet-256x192", "efficienthrnet-h-4"]
 WARM_UP = 2
@@ -71,7 +72,7 @@ def training_step(design: Design, network: nn.Module) -> Callable[[], None]:
     truth = random_truth(design)
 
     def step() -> None:
-        with torch.autocast("cpu", torch.bfloat16):
+        with mixed_precision(pictures.device):
             outputs = model(pictures)
         network.zero_grad()
         task.loss(as_float(outputs), pictures, truth).backward()  # type: ignore[no-untyped-call]

@@ -138,6 +138,7 @@ def _elpn(version: int) -> Design:
         f"ELPN-V{version}, HRNet with separable blocks",
         "Li: Lightweight and Effective Human Pose Estimation Model Based on Multi-Angle Knowledge Distillation, 2023",
         {1: 70.5, 2: 71.8}[version],
+        stem=("stem.", "layer1."),
     )
 
 

@@ -119,7 +119,7 @@ def test_a_forgetful_optimizer_begins_anew(network: nn.Sequential) -> None:
     optimizer = MuonAdamW(network, RATE, 0.0)
     learn(network, optimizer, steps=3)
     optimizer.forget()
-    assert torch.allclose(learn(network, optimizer)[4].abs(), torch.tensor(RATE), rtol=0.01)
+    assert torch.allclose(learn(network, optimizer)[4].abs(), torch.tensor(RATE), rtol=0.05)
 
 
 @pytest.mark.parametrize("name", ["lpn-50", "mobileposenet-256x192", "efficienthrnet-h-4"])

@@ -120,9 +120,9 @@ TINY = Recipe(stages=(Stage((48, 64), 0.5), Stage((96, 128), 1.0, frozen=("layer
 
 
 def test_a_settled_network_sees_full_size_alone_at_half_the_rate_and_calm_pictures_at_the_end() -> None:
-    full = Stage(TINY.stages[1].input_size, CALM_FROM)  # and nothing frozen
-    settled = TINY.for_trained(SETTLED)
-    assert settled == replace(TINY, stages=(full, replace(full, until=1.0, calm=True)), peak_rate=TINY.peak_rate / 2)
+    full = TINY.stages[1]
+    stages = replace(full, until=CALM_FROM), Stage(full.input_size, 1.0, calm=True)  # nothing frozen in the last
+    assert TINY.for_trained(SETTLED) == replace(TINY, stages=stages, peak_rate=TINY.peak_rate / 2)
     one_size = replace(TINY, stages=TINY.stages[1:])
     assert one_size.for_trained(SETTLED) == one_size
     schedule = recipe((192, 256)).for_trained(SETTLED).schedule
@@ -157,7 +157,7 @@ def test_calm_samples_are_changed_less_than_any_others(folder: Path, monkeypatch
     assert all(calm[name] <= usual[name] for name in calm)
 
 
-@pytest.mark.parametrize("name", ["lpn-50", "mobileposenet-256x192"])
+@pytest.mark.parametrize("name", ["lpn-50", "mobileposenet-256x192", "elpn-v1"])
 def test_frozen_layers_are_the_first_of_the_network(name: str) -> None:
     frozen = DESIGNS[name].recipe.stages[-1].frozen
     parameters = [parameter for parameter, _ in DESIGNS[name].network().named_parameters()]

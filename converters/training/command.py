@@ -20,6 +20,7 @@ from converters.training.loop import Normalised, Recipe, Task, Training
 from converters.training.people import STRIDE, read_people
 from converters.training.pictures import PicturePack
 from converters.training.pose import LEARNT_BY_HEART, PoseTask
+from converters.training.precision import mixed_precision
 from converters.training.recipes import METHODS
 from converters.training.recipes.bottom_up import BottomUpTask
 from converters.training.recipes.mapd import DistilledPoseTask
@@ -263,7 +264,7 @@ def clean(judge: str, data: Path, out: Path) -> str:
 def _forward(network: nn.Module) -> Any:
     def forward(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         batch = torch.from_numpy(crops.transpose(0, 3, 1, 2).copy()).contiguous(memory_format=torch.channels_last)
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        with torch.inference_mode(), mixed_precision(torch.device("cpu")):
             return np.asarray(network(batch).float().numpy())
 
     return forward

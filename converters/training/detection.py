@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from converters.training.augmentation import Augmentation
 from converters.training.loop import Recipe, Stage
+from converters.training.precision import mixed_precision
 from converters.training.scenes import Scenes
 from converters.training.validation import DetectionValidation
 from mobilepose_sdk.decoding.distances import BINS, STRIDES
@@ -124,7 +125,7 @@ class DetectionTask:
 
         def forward(picture: np.ndarray) -> list[np.ndarray]:
             batch = torch.from_numpy(picture).permute(2, 0, 1)[None].to(device)
-            with torch.autocast(device.type, torch.bfloat16), torch.inference_mode():
+            with mixed_precision(device), torch.inference_mode():
                 return [np.asarray(output[0].float().cpu().numpy()) for output in network(batch)]
 
         return self._validation(forward, stage.input_size)

@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 
 from converters.training.native.layers import use_native_layers
 from converters.training.optimizer import MuonAdamW
+from converters.training.precision import mixed_precision
 from converters.training.samples import Consecutive, ShuffledSamples
 from converters.training.schedule import AveragedWeights, Budget, Cosine, Schedule
 
@@ -77,9 +78,9 @@ class Recipe:
     def for_trained(self, samples: int) -> Recipe:
         """For a network that has seen so many samples.
 
-        One that is settled goes on at full size alone, at half the rate, calm at the end, and with no layer left alone:
-        what small pictures teach it has learnt. An hour at half size moved MobilePoseNet's PCK by 0.01, one at full
-        size by 0.03. A younger one takes all stages but the first, the smallest, at the usual rate. A recipe with
+        One that is settled goes on at full size alone, at half the rate, and at the end calm and with no layer left
+        alone: what small pictures teach it has learnt. An hour at half size moved MobilePoseNet's PCK by 0.01, one at
+        full size by 0.03. A younger one takes all stages but the first, the smallest, at the usual rate. A recipe with
         pictures of one size stays as it is.
         """
         if len(self.stages) == 1:
@@ -94,8 +95,8 @@ class Recipe:
             return replace(self, stages=stages, schedule=schedule)
         if isinstance(schedule, Cosine):
             schedule = replace(schedule, rise=None)
-        last = replace(self.stages[-1], frozen=())
-        stages = replace(last, until=CALM_FROM), replace(last, calm=True)
+        last = self.stages[-1]
+        stages = replace(last, until=CALM_FROM), replace(last, calm=True, frozen=())
         return replace(self, stages=stages, schedule=schedule, peak_rate=self.peak_rate / 2)
 
 
@@ -245,7 +246,7 @@ class Training:
         self.network.train()
         self.network.zero_grad()
         pictures = batch[0].contiguous(memory_format=torch.channels_last)
-        with torch.autocast(self.device.type, torch.bfloat16):
+        with mixed_precision(self.device):
             outputs = self.model(pictures)
         loss = self.task.loss(as_float(outputs), pictures, tuple(batch[1:]))
         loss.backward()  # type: ignore[no-untyped-call]

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from converters.training.precision import number_type
+
 PICTURE_CHANNELS = 3
 
 
@@ -101,10 +103,10 @@ class _Muon(torch.optim.Muon):
 def orthogonal(
     matrices: Tensor, coefficients: tuple[float, float, float], iterations: int, smallest_norm: float
 ) -> Tensor:
-    """About the orthogonal matrices nearest to some (N, rows, columns): Newton and Schulz's iteration, in bfloat16."""
+    """About the orthogonal matrices nearest to some (N, rows, columns): Newton and Schulz's iteration."""
     a, b, c = coefficients
     tall = matrices.shape[1] > matrices.shape[2]
-    x = (matrices.mT if tall else matrices).bfloat16()
+    x = (matrices.mT if tall else matrices).to(number_type(matrices.device))
     x = x / x.norm(dim=(1, 2), keepdim=True).clamp_min(smallest_norm)
     for _ in range(iterations):
         gram = x @ x.mT

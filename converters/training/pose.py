@@ -13,6 +13,7 @@ from converters.training.augmentation import HEAD, HIPS, KNEES, Augmentation
 from converters.training.loop import Recipe, Stage
 from converters.training.losses import HeatmapLoss, gaussian_targets
 from converters.training.people import Person, PoseSamples, read_labels
+from converters.training.precision import mixed_precision
 from converters.training.schedule import Cosine
 from converters.training.validation import PoseValidation
 
@@ -123,7 +124,7 @@ class PoseTask:
         device = next(network.parameters()).device
 
         def forward(crops: Tensor) -> Tensor:
-            with torch.autocast(device.type, torch.bfloat16), torch.inference_mode():
+            with mixed_precision(device), torch.inference_mode():
                 out: Tensor = network(crops.to(device).contiguous(memory_format=torch.channels_last))
             return out
 

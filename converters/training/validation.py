@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from converters.training.people import MIDDLE_PADDING, STRIDE, read_people
 from converters.training.pictures import PicturePack
+from converters.training.precision import mixed_precision
 from mobilepose_sdk.decoding.distances import decode_distances
 from mobilepose_sdk.decoding.heatmaps import decode
 from mobilepose_sdk.detection_metrics import PicturePeople, detection_curve, split_people
@@ -141,7 +142,7 @@ class _TorchRuntime:
     def __call__(self, batch: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         device = next((parameter.device for parameter in self.network.parameters()), torch.device("cpu"))
         pictures = torch.from_numpy(batch.transpose(0, 3, 1, 2).copy()).to(device)
-        with torch.autocast(device.type, torch.bfloat16), torch.inference_mode():
+        with mixed_precision(device), torch.inference_mode():
             return [output.float().cpu().numpy() for output in self.network(pictures)]
 
     def close(self) -> None:

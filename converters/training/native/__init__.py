@@ -1,7 +1,7 @@
 """Layers in C++ that train mobile networks faster on a CPU than PyTorch's own.
 
-They are compiled when a training run first needs them, for x86 processors with AVX-512 in bfloat16; anywhere else
-PyTorch's layers train the same network, more slowly.
+They are compiled when a training run first needs them, for x86 processors: with AVX-512 for maps in bfloat16, or with
+AVX2 for maps in float32. Anywhere else PyTorch's layers train the same network, more slowly.
 """
 
 from __future__ import annotations
@@ -16,11 +16,15 @@ from pathlib import Path
 
 import torch
 
+from converters.training.precision import number_type, processor_features
+
 log = logging.getLogger(__name__)
 SOURCES = Path(__file__).parent
 LIBRARIES = Path(__file__).parents[3] / "runs" / "native"
 """Where compiled layers are kept, one file for each state of the sources, PyTorch and processor."""
-NEEDED = {"avx512_bf16", "avx512bw", "avx512dq", "avx512vl"}
+MAPS = number_type(torch.device("cpu"))
+"""What the maps' numbers are."""
+NEEDED = {torch.bfloat16: {"avx512_bf16", "avx512bw", "avx512dq", "avx512vl"}, torch.float32: {"avx2", "fma"}}
 FLAGS = ("-O3", "-march=native", "-std=c++20", "-fopenmp", "-fPIC", "-shared")
 
 
@@ -40,10 +44,11 @@ class _NotHere(Exception):
 
 
 def _compiled() -> Path:
-    processor = _processor()
-    if not processor >= NEEDED:
-        raise _NotHere(f"this processor has no {', '.join(sorted(NEEDED - processor))}")
-    key = hashlib.sha256(repr((torch.__version__, FLAGS, sorted(processor))).encode())
+    processor, needed = processor_features(), NEEDED[MAPS]
+    if not processor >= needed:
+        raise _NotHere(f"this processor has no {', '.join(sorted(needed - processor))}")
+    flags = [*FLAGS, "-DBFLOAT16_MAPS"] if MAPS is torch.bfloat16 else [*FLAGS]
+    key = hashlib.sha256(repr((torch.__version__, flags, sorted(processor))).encode())
     for source in sorted(SOURCES.glob("*.h")) + [SOURCES / "kernels.cpp"]:
         key.update(source.read_bytes())
     library = LIBRARIES / f"{key.hexdigest()[:16]}.so"
@@ -54,18 +59,9 @@ def _compiled() -> Path:
         log.info("compiling the layers once, about half a minute")
         LIBRARIES.mkdir(parents=True, exist_ok=True)
         unfinished = library.with_suffix(f".{os.getpid()}")
-        _run([compiler, *FLAGS, str(SOURCES / "kernels.cpp"), "-o", str(unfinished), *_torch_flags()])
+        _run([compiler, *flags, str(SOURCES / "kernels.cpp"), "-o", str(unfinished), *_torch_flags()])
         unfinished.replace(library)  # whole or not at all, whoever else compiles it now
     return library
-
-
-def _processor() -> set[str]:
-    """What the processor can do, as Linux names it; nothing elsewhere."""
-    information = Path("/proc/cpuinfo")
-    if not information.exists():
-        return set()
-    lines = information.read_text(encoding="utf-8").splitlines()
-    return set(next((line for line in lines if line.startswith("flags")), "").partition(":")[2].split())
 
 
 def _torch_flags() -> list[str]:

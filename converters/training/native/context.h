@@ -6,12 +6,12 @@
 
 namespace mobilepose {
 
-inline float dot(const Half* pixel, const float* with, int64_t channels) {
-  __m512 sum = zero();
+inline float dot(const Number* pixel, const float* with, int64_t channels) {
+  Floats sum = zero();
   for (int64_t c = 0; c < channels; c += LANES) {
-    sum = _mm512_fmadd_ps(load(pixel + c, channels - c), _mm512_loadu_ps(with + c), sum);
+    sum = multiply_add(load(pixel + c, channels - c), read(with + c), sum);
   }
-  return _mm512_reduce_add_ps(sum);
+  return total(sum);
 }
 
 // The map's average under softmax(x · weight) over its pixels: (N, C), and the attention (N, H · W).
@@ -20,11 +20,11 @@ inline std::tuple<Tensor, Tensor> context_forward(const Tensor& x, const Tensor&
   const std::vector<float> with = padded(weight.flatten(), size);
   Tensor attention = at::empty({size.count, size.pixels()}, at::kFloat);
   std::vector<float> context(size.count * size.lanes(), 0.0f);
-  const Half* from = data(x);
+  const Number* from = data(x);
   float* seen = attention.data_ptr<float>();
   shared_out(size.count, [&](int64_t first, int64_t last, int64_t) {
     for (int64_t n = first; n < last; ++n) {
-      const Half* image = from + n * size.pixels() * size.channels;
+      const Number* image = from + n * size.pixels() * size.channels;
       float *mask = seen + n * size.pixels(), *out = context.data() + n * size.lanes();
       float most = -std::numeric_limits<float>::infinity(), total = 0;
       for (int64_t p = 0; p < size.pixels(); ++p) {
@@ -34,10 +34,10 @@ inline std::tuple<Tensor, Tensor> context_forward(const Tensor& x, const Tensor&
       for (int64_t p = 0; p < size.pixels(); ++p) total += mask[p] = std::exp(mask[p] - most);
       for (int64_t p = 0; p < size.pixels(); ++p) {
         mask[p] /= total;
-        const __m512 share = _mm512_set1_ps(mask[p]);
+        const Floats share = all(mask[p]);
         for (int64_t c = 0; c < size.channels; c += LANES) {
-          const __m512 value = load(image + p * size.channels + c, size.channels - c);
-          _mm512_storeu_ps(out + c, _mm512_fmadd_ps(value, share, _mm512_loadu_ps(out + c)));
+          const Floats value = load(image + p * size.channels + c, size.channels - c);
+          write(out + c, multiply_add(value, share, read(out + c)));
         }
       }
     }
@@ -51,14 +51,14 @@ inline std::tuple<Tensor, Tensor> context_backward(const Tensor& gradient, const
   const Size size = size_of(x);
   const std::vector<float> with = padded(weight.flatten(), size), pull = padded_table(gradient, size);
   Tensor dx = at::empty_like(x);
-  const Half* from = data(x);
-  Half* to = writable(dx);
+  const Number* from = data(x);
+  Number* to = writable(dx);
   const float* seen = attention.const_data_ptr<float>();
   Sums sums(1, size.lanes());
   shared_out(size.count, [&](int64_t first, int64_t last, int64_t part) {
     std::vector<float> slopes(size.pixels()), found(size.lanes());
     for (int64_t n = first; n < last; ++n) {
-      const Half* image = from + n * size.pixels() * size.channels;
+      const Number* image = from + n * size.pixels() * size.channels;
       const float *mask = seen + n * size.pixels(), *wanted = pull.data() + n * size.lanes();
       float mean = 0;
       for (int64_t p = 0; p < size.pixels(); ++p) {
@@ -67,13 +67,13 @@ inline std::tuple<Tensor, Tensor> context_backward(const Tensor& gradient, const
       }
       std::fill(found.begin(), found.end(), 0.0f);
       for (int64_t p = 0; p < size.pixels(); ++p) {
-        const __m512 share = _mm512_set1_ps(mask[p]), slope = _mm512_set1_ps(mask[p] * (slopes[p] - mean));
+        const Floats share = all(mask[p]), slope = all(mask[p] * (slopes[p] - mean));
         for (int64_t c = 0; c < size.channels; c += LANES) {
           const int64_t at = p * size.channels + c, left = size.channels - c;
-          const __m512 direct = _mm512_mul_ps(share, _mm512_loadu_ps(wanted + c));
-          store(to + n * size.pixels() * size.channels + at, _mm512_fmadd_ps(slope, _mm512_loadu_ps(&with[c]), direct),
+          const Floats direct = share * read(wanted + c);
+          store(to + n * size.pixels() * size.channels + at, multiply_add(slope, read(&with[c]), direct),
                 left);
-          _mm512_storeu_ps(&found[c], _mm512_fmadd_ps(slope, load(image + at, left), _mm512_loadu_ps(&found[c])));
+          write(&found[c], multiply_add(slope, load(image + at, left), read(&found[c])));
         }
       }
       sums.add(part, found);
@@ -90,15 +90,15 @@ inline Tensor join_forward(const Tensor& x, const Tensor& added, const Tensor& s
   TORCH_CHECK(size_of(shortcut).rows() == size.rows() && shortcut.sizes() == x.sizes(), "other shape");
   const std::vector<float> table = padded_table(added, size);
   Tensor y = at::empty_like(x);
-  const Half *from = data(x), *beside = data(shortcut);
-  Half* to = writable(y);
+  const Number *from = data(x), *beside = data(shortcut);
+  Number* to = writable(y);
   shared_out(size.rows(), [&](int64_t first, int64_t last, int64_t) {
     for (int64_t row = first; row < last; ++row) {
       const float* more = table.data() + row / size.pixels() * size.lanes();
       for (int64_t c = 0; c < size.channels; c += LANES) {
         const int64_t at = row * size.channels + c, left = size.channels - c;
-        const __m512 sum =
-            _mm512_add_ps(_mm512_add_ps(load(from + at, left), _mm512_loadu_ps(more + c)), load(beside + at, left));
+        const Floats sum =
+            load(from + at, left) + read(more + c) + load(beside + at, left);
         store(to + at, activate<RELU>(sum), left);
       }
     }
@@ -112,16 +112,16 @@ inline std::tuple<Tensor, Tensor> join_backward(const Tensor& gradient, const Te
   TORCH_CHECK(size_of(gradient).rows() == size.rows() && gradient.sizes() == y.sizes(), "other shape");
   Tensor dx = at::empty_like(y);
   std::vector<float> added(size.count * size.lanes(), 0.0f);
-  const Half *from = data(gradient), *out = data(y);
-  Half* to = writable(dx);
+  const Number *from = data(gradient), *out = data(y);
+  Number* to = writable(dx);
   shared_out(size.count, [&](int64_t first, int64_t last, int64_t) {
     for (int64_t row = first * size.pixels(); row < last * size.pixels(); ++row) {
       float* sum = added.data() + row / size.pixels() * size.lanes();
       for (int64_t c = 0; c < size.channels; c += LANES) {
         const int64_t at = row * size.channels + c, left = size.channels - c;
-        const __m512 g = through<RELU>(load(from + at, left), load(out + at, left));
+        const Floats g = through<RELU>(load(from + at, left), load(out + at, left));
         store(to + at, g, left);
-        _mm512_storeu_ps(sum + c, _mm512_add_ps(_mm512_loadu_ps(sum + c), g));
+        write(sum + c, read(sum + c) + g);
       }
     }
   });

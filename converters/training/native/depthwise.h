@@ -8,12 +8,12 @@
 namespace mobilepose {
 
 template <int64_t kernel>
-inline __m512 window(Plane& plane, int64_t y, int64_t x, const __m512* weights) {
-  __m512 sum = zero();
+inline Floats window(Plane& plane, int64_t y, int64_t x, const Floats* weights) {
+  Floats sum = zero();
   for (int64_t i = 0; i < kernel; ++i) {
     const float* row = plane.at(y + i, x);
     for (int64_t j = 0; j < kernel; ++j) {
-      sum = _mm512_fmadd_ps(_mm512_loadu_ps(row + j * LANES), weights[i * kernel + j], sum);
+      sum = multiply_add(read(row + j * LANES), weights[i * kernel + j], sum);
     }
   }
   return sum;
@@ -27,17 +27,17 @@ inline Tensor depthwise(const Tensor& x, const Tensor& weight, int64_t stride, i
   Tensor y =
       at::empty({size.count, size.channels, height, width}, x.options().memory_format(at::MemoryFormat::ChannelsLast));
   const std::vector<float> taps = taps_first(weight, size);
-  const Half* from = data(x);
-  Half* to = writable(y);
+  const Number* from = data(x);
+  Number* to = writable(y);
   shared_out(size.count, [&](int64_t first, int64_t last, int64_t) {
     Plane plane(size.height + 2 * rim, size.width + 2 * rim);
     for (int64_t n = first; n < last; ++n) {
       for (int64_t c = 0; c < size.channels; c += LANES) {
         plane.fill(from + n * size.pixels() * size.channels, size, c, rim);
-        __m512 weights[kernel * kernel];
+        Floats weights[kernel * kernel];
         for (int64_t tap = 0; tap < kernel * kernel; ++tap)
-          weights[tap] = _mm512_loadu_ps(&taps[tap * size.lanes() + c]);
-        Half* out = to + n * height * width * size.channels + c;
+          weights[tap] = read(&taps[tap * size.lanes() + c]);
+        Number* out = to + n * height * width * size.channels + c;
         for (int64_t oy = 0; oy < height; ++oy) {
           for (int64_t ox = 0; ox < width; ++ox) {
             store(out + (oy * width + ox) * size.channels,
@@ -57,8 +57,8 @@ inline std::tuple<Tensor, Tensor> depthwise_gradients(const Tensor& gradient, co
   const int64_t rim = kernel / 2, tap_count = kernel * kernel, lanes = size.lanes();
   Tensor dx = at::empty_like(x);
   const std::vector<float> taps = taps_first(weight, size);
-  const Half *from = data(x), *pull = data(gradient);
-  Half* to = writable(dx);
+  const Number *from = data(x), *pull = data(gradient);
+  Number* to = writable(dx);
   Sums sums(tap_count, lanes);
   shared_out(size.count, [&](int64_t first, int64_t last, int64_t part) {
     Plane seen(size.height + 2 * rim, size.width + 2 * rim), wanted(seen.height + stride, seen.width + stride);
@@ -67,24 +67,24 @@ inline std::tuple<Tensor, Tensor> depthwise_gradients(const Tensor& gradient, co
       for (int64_t c = 0; c < size.channels; c += LANES) {
         seen.fill(from + n * size.pixels() * size.channels, size, c, rim);
         wanted.fill(pull + n * small.pixels() * size.channels, small, c, rim + ahead, stride);
-        __m512 weights[tap_count], slopes[tap_count];
+        Floats weights[tap_count], slopes[tap_count];
         for (int64_t tap = 0; tap < tap_count; ++tap) {
-          weights[tap_count - 1 - tap] = _mm512_loadu_ps(&taps[tap * lanes + c]);
+          weights[tap_count - 1 - tap] = read(&taps[tap * lanes + c]);
           slopes[tap] = zero();
         }
         for (int64_t oy = 0; oy < small.height; ++oy) {
           for (int64_t ox = 0; ox < small.width; ++ox) {
-            const __m512 g = _mm512_loadu_ps(wanted.at(oy * stride + rim + ahead, ox * stride + rim + ahead));
+            const Floats g = read(wanted.at(oy * stride + rim + ahead, ox * stride + rim + ahead));
             for (int64_t i = 0; i < kernel; ++i) {
               const float* row = seen.at(oy * stride + ahead + i, ox * stride + ahead);
               for (int64_t j = 0; j < kernel; ++j) {
-                slopes[i * kernel + j] = _mm512_fmadd_ps(_mm512_loadu_ps(row + j * LANES), g, slopes[i * kernel + j]);
+                slopes[i * kernel + j] = multiply_add(read(row + j * LANES), g, slopes[i * kernel + j]);
               }
             }
           }
         }
-        for (int64_t tap = 0; tap < tap_count; ++tap) _mm512_storeu_ps(&found[tap * lanes + c], slopes[tap]);
-        Half* out = to + n * size.pixels() * size.channels + c;
+        for (int64_t tap = 0; tap < tap_count; ++tap) write(&found[tap * lanes + c], slopes[tap]);
+        Number* out = to + n * size.pixels() * size.channels + c;
         for (int64_t y = 0; y < size.height; ++y) {
           for (int64_t x = 0; x < size.width; ++x) {
             store(out + (y * size.width + x) * size.channels, window<kernel>(wanted, y, x, weights), size.channels - c);

@@ -1,4 +1,4 @@
-"""The C++ layers as differentiable functions of bfloat16 maps (N, C, H, W), channels last."""
+"""The C++ layers as differentiable functions of maps (N, C, H, W), channels last, whose numbers are ``MAPS``."""
 
 from __future__ import annotations
 
@@ -83,13 +83,13 @@ class _Norm(Function):
 class _Pool(Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
-        ctx.shape = x.shape
+        ctx.shape, ctx.dtype = x.shape, x.dtype
         return cast(Tensor, torch.ops.mobilepose.pool_forward(_pixels(x))[:, :, None, None])
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         pixels = ctx.shape[2] * ctx.shape[3]
-        share: Tensor = (gradient / pixels).to(torch.bfloat16)
+        share: Tensor = (gradient / pixels).to(ctx.dtype)
         return share.expand(ctx.shape)  # a view, not a map
 
 

@@ -9,17 +9,17 @@ namespace mobilepose {
 // Mean over the pixels, (N, C) float32.
 inline Tensor pool_forward(const Tensor& x) {
   const Size size = size_of(x);
-  const Half* from = data(x);
+  const Number* from = data(x);
   std::vector<float> means(size.count * size.lanes(), 0.0f);
-  const __m512 share = _mm512_set1_ps(1.0f / size.pixels());
+  const Floats share = all(1.0f / size.pixels());
   shared_out(size.count, [&](int64_t first, int64_t last, int64_t) {
     for (int64_t n = first; n < last; ++n) {
       float* mean = means.data() + n * size.lanes();
       for (int64_t p = 0; p < size.pixels(); ++p) {
-        const Half* pixel = from + (n * size.pixels() + p) * size.channels;
+        const Number* pixel = from + (n * size.pixels() + p) * size.channels;
         for (int64_t c = 0; c < size.channels; c += LANES) {
-          const __m512 value = load(pixel + c, size.channels - c);
-          _mm512_storeu_ps(mean + c, _mm512_fmadd_ps(value, share, _mm512_loadu_ps(mean + c)));
+          const Floats value = load(pixel + c, size.channels - c);
+          write(mean + c, multiply_add(value, share, read(mean + c)));
         }
       }
     }
@@ -28,13 +28,13 @@ inline Tensor pool_forward(const Tensor& x) {
 }
 
 template <int64_t activation>
-inline void gate(const Half* x, Half* y, const Size& size, const std::vector<float>& gates) {
+inline void gate(const Number* x, Number* y, const Size& size, const std::vector<float>& gates) {
   shared_out(size.rows(), [&](int64_t first, int64_t last, int64_t) {
     for (int64_t row = first; row < last; ++row) {
       const float* open = gates.data() + row / size.pixels() * size.lanes();
       for (int64_t c = 0; c < size.channels; c += LANES) {
         const int64_t at = row * size.channels + c, left = size.channels - c;
-        store(y + at, activate<activation>(_mm512_mul_ps(load(x + at, left), _mm512_loadu_ps(open + c))), left);
+        store(y + at, activate<activation>(load(x + at, left) * read(open + c)), left);
       }
     }
   });
@@ -49,18 +49,18 @@ inline Tensor gate_forward(const Tensor& x, const Tensor& gates, int64_t activat
 }
 
 template <int64_t activation>
-inline void gate_gradients(const Half* gradient, const Half* x, Half* dx, const Size& size,
+inline void gate_gradients(const Number* gradient, const Number* x, Number* dx, const Size& size,
                            const std::vector<float>& gates, std::vector<float>& dgates) {
   shared_out(size.count, [&](int64_t first, int64_t last, int64_t) {
     for (int64_t row = first * size.pixels(); row < last * size.pixels(); ++row) {
       const int64_t table = row / size.pixels() * size.lanes();
       for (int64_t c = 0; c < size.channels; c += LANES) {
         const int64_t at = row * size.channels + c, left = size.channels - c;
-        const __m512 value = load(x + at, left), open = _mm512_loadu_ps(&gates[table + c]);
-        const __m512 g = through<activation>(load(gradient + at, left), _mm512_mul_ps(value, open));
-        store(dx + at, _mm512_mul_ps(g, open), left);
+        const Floats value = load(x + at, left), open = read(&gates[table + c]);
+        const Floats g = through<activation>(load(gradient + at, left), value * open);
+        store(dx + at, g * open, left);
         float* sum = &dgates[table + c];
-        _mm512_storeu_ps(sum, _mm512_fmadd_ps(g, value, _mm512_loadu_ps(sum)));
+        write(sum, multiply_add(g, value, read(sum)));
       }
     }
   });

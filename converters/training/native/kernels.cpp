@@ -1,4 +1,4 @@
-// Layers of mobile networks, for training on x86 processors with AVX-512 in bfloat16, channels last.
+// Layers of mobile networks, for training on x86 processors, channels last.
 //
 // They read and write each map as few times as they can: PyTorch's own BatchNorm, activations and gates go over the
 // map again for every step, and memory, not arithmetic, is what a training step waits for.

@@ -1,4 +1,4 @@
-"""A network's layers, computed by the C++ ones while it is trained in bfloat16, and as they were otherwise."""
+"""A network's layers, computed by the C++ ones while it is trained, and as they were otherwise."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from converters.networks.efficienthrnet import BasicBlock, SwishSqueezeExcite
 from converters.networks.elpn import LightweightBasicBlock
 from converters.networks.lpn import LPN
 from converters.networks.mobileposenet import InvertedBottleneck, LightweightUpsampling
-from converters.training.native import functions, kernels
+from converters.training.native import MAPS, functions, kernels
 
 
 def use_native_layers(network: nn.Module) -> None:
@@ -51,7 +51,7 @@ def _after(layer: nn.Module, activation: nn.Module) -> nn.Module:
 
 
 def _fits(layer: nn.Module, x: Tensor) -> bool:
-    return layer.training and x.dtype == torch.bfloat16
+    return layer.training and x.dtype == MAPS
 
 
 class NativeNorm(nn.BatchNorm2d):

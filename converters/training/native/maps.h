@@ -1,4 +1,4 @@
-// Maps in memory, sixteen bfloat16 numbers at a time, and sums over them.
+// Maps in memory, and sums over them.
 //
 // Maps are (N, H, W, C) in memory; sums and statistics are float32 or better.
 
@@ -6,7 +6,6 @@
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
-#include <immintrin.h>
 
 #include <algorithm>
 #include <cmath>
@@ -15,33 +14,11 @@
 #include <type_traits>
 #include <vector>
 
+#include "lanes.h"
+
 namespace mobilepose {
 
 using at::Tensor;
-using Half = uint16_t;  // the bits of a bfloat16
-constexpr int64_t LANES = 16;
-
-inline __m512 widen(__m256i bits) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16)); }
-
-// The last block of a pixel may have fewer channels; the other lanes are zero and are not stored.
-inline __mmask16 lanes_of(int64_t left) { return static_cast<__mmask16>((1u << left) - 1); }
-
-inline __m512 load(const Half* from, int64_t left) {
-  if (left >= LANES) return widen(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
-  return widen(_mm256_maskz_loadu_epi16(lanes_of(left), from));
-}
-
-inline void store(Half* to, __m512 values, int64_t left) {
-  const __m256i bits = reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(values));
-  if (left >= LANES) {
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), bits);
-  } else {
-    _mm256_mask_storeu_epi16(to, lanes_of(left), bits);
-  }
-}
-
-inline __m512 zero() { return _mm512_setzero_ps(); }
-
 struct Size {
   int64_t count, channels, height, width;
   int64_t pixels() const { return height * width; }
@@ -50,16 +27,23 @@ struct Size {
   int64_t lanes() const { return (channels + LANES - 1) / LANES * LANES; }
 };
 
+#ifdef BFLOAT16_MAPS
+using Kept = at::BFloat16;
+#else
+using Kept = float;
+#endif
+constexpr auto KEPT = c10::CppTypeToScalarType<Kept>::value;
+
 inline Size size_of(const Tensor& map) {
-  TORCH_CHECK(map.dim() == 4 && map.scalar_type() == at::kBFloat16 &&
+  TORCH_CHECK(map.dim() == 4 && map.scalar_type() == KEPT &&
                   map.is_contiguous(at::MemoryFormat::ChannelsLast),
-              "a bfloat16 map, channels last, is needed; got ", map.sizes(), " ",
+              "a ", KEPT, " map, channels last, is needed; got ", map.sizes(), " ",
               map.scalar_type());
   return {map.size(0), map.size(1), map.size(2), map.size(3)};
 }
 
-inline const Half* data(const Tensor& map) { return reinterpret_cast<const Half*>(map.const_data_ptr<at::BFloat16>()); }
-inline Half* writable(Tensor& map) { return reinterpret_cast<Half*>(map.mutable_data_ptr<at::BFloat16>()); }
+inline const Number* data(const Tensor& map) { return reinterpret_cast<const Number*>(map.const_data_ptr<Kept>()); }
+inline Number* writable(Tensor& map) { return reinterpret_cast<Number*>(map.mutable_data_ptr<Kept>()); }
 
 // One float for each channel, padded to whole blocks.
 inline std::vector<float> padded(const Tensor& values, const Size& size) {

@@ -6,9 +6,9 @@
 
 namespace mobilepose {
 
-// Of each channel the sums of a and of a · b, where read(row, channel) gives sixteen of both.
-template <typename Read>
-inline Sums moments(const Size& size, const Read& read) {
+// Of each channel the sums of a and of a · b, where both(row, channel) gives some of each.
+template <typename Both>
+inline Sums moments(const Size& size, const Both& both) {
   const int64_t lanes = size.lanes();
   Sums sums(2, lanes);
   shared_out(size.rows(), [&](int64_t first, int64_t last, int64_t part) {
@@ -17,10 +17,10 @@ inline Sums moments(const Size& size, const Read& read) {
       std::fill(found.begin(), found.end(), 0.0f);
       for (int64_t row = start; row < std::min(start + CHUNK, last); ++row) {
         for (int64_t c = 0; c < size.channels; c += LANES) {
-          const auto [a, b] = read(row, c);
+          const auto [a, b] = both(row, c);
           float *sum = found.data() + c, *product = sum + lanes;
-          _mm512_storeu_ps(sum, _mm512_add_ps(_mm512_loadu_ps(sum), a));
-          _mm512_storeu_ps(product, _mm512_fmadd_ps(a, b, _mm512_loadu_ps(product)));
+          write(sum, read(sum) + a);
+          write(product, multiply_add(a, b, read(product)));
         }
       }
       sums.add(part, found);
@@ -42,14 +42,14 @@ inline std::pair<std::vector<float>, std::vector<float>> affine(const std::vecto
 }
 
 template <int64_t activation>
-inline void normalise(const Half* x, const Half* shortcut, Half* y, const Size& size, const float* scale,
+inline void normalise(const Number* x, const Number* shortcut, Number* y, const Size& size, const float* scale,
                       const float* shift) {
   shared_out(size.rows(), [&](int64_t first, int64_t last, int64_t) {
     for (int64_t row = first; row < last; ++row) {
       for (int64_t c = 0; c < size.channels; c += LANES) {
         const int64_t at = row * size.channels + c, left = size.channels - c;
-        __m512 z = _mm512_fmadd_ps(load(x + at, left), _mm512_loadu_ps(scale + c), _mm512_loadu_ps(shift + c));
-        if (shortcut) z = _mm512_add_ps(z, load(shortcut + at, left));
+        Floats z = multiply_add(load(x + at, left), read(scale + c), read(shift + c));
+        if (shortcut) z = z + load(shortcut + at, left);
         store(y + at, activate<activation>(z), left);
       }
     }
@@ -62,9 +62,9 @@ inline std::tuple<Tensor, Tensor> norm_forward(const Tensor& x, const Tensor& we
                                                int64_t activation, const std::optional<Tensor>& shortcut) {
   const Size size = size_of(x);
   if (shortcut) TORCH_CHECK(size_of(*shortcut).rows() == size.rows() && shortcut->sizes() == x.sizes(), "other shape");
-  const Half* from = data(x);
-  const Sums sums = moments(size, [&](int64_t row, int64_t c) -> std::tuple<__m512, __m512> {
-    const __m512 value = load(from + row * size.channels + c, size.channels - c);
+  const Number* from = data(x);
+  const Sums sums = moments(size, [&](int64_t row, int64_t c) -> std::tuple<Floats, Floats> {
+    const Floats value = load(from + row * size.channels + c, size.channels - c);
     return {value, value};
   });
   Tensor statistics = at::empty({2, size.channels}, at::kFloat);
@@ -83,27 +83,27 @@ inline std::tuple<Tensor, Tensor> norm_forward(const Tensor& x, const Tensor& we
   const auto [scale, shift] = affine(padded(weight, size), padded(bias, size), mean, inverse, size);
   const float *factor = scale.data(), *constant = shift.data();
   Tensor y = at::empty_like(x);
-  const Half* beside = shortcut ? data(*shortcut) : nullptr;
+  const Number* beside = shortcut ? data(*shortcut) : nullptr;
   with_activation(activation, [&](auto kind) { normalise<kind()>(from, beside, writable(y), size, factor, constant); });
   return {y, statistics};
 }
 
 template <int64_t activation>
-inline void norm_gradients(const Half* gradient, const Half* x, const Half* shortcut, Half* dx, Half* dshortcut,
+inline void norm_gradients(const Number* gradient, const Number* x, const Number* shortcut, Number* dx, Number* dshortcut,
                            const Size& size, const std::vector<float>& gain, const std::vector<float>& offset,
                            const float* mean, const float* inverse, float* dweight, float* dbias) {
   const int64_t lanes = size.lanes();
-  const auto both = affine(gain, offset, mean, inverse, size);
-  const auto &scale = both.first, &shift = both.second;
+  const auto map = affine(gain, offset, mean, inverse, size);
+  const auto &scale = map.first, &shift = map.second;
   // The gradient in front of the activation, and x.
-  const auto read = [&](int64_t row, int64_t c) -> std::tuple<__m512, __m512> {
+  const auto both = [&](int64_t row, int64_t c) -> std::tuple<Floats, Floats> {
     const int64_t at = row * size.channels + c, left = size.channels - c;
-    const __m512 value = load(x + at, left);
-    __m512 z = _mm512_fmadd_ps(value, _mm512_loadu_ps(&scale[c]), _mm512_loadu_ps(&shift[c]));
-    if (shortcut) z = _mm512_add_ps(z, load(shortcut + at, left));
+    const Floats value = load(x + at, left);
+    Floats z = multiply_add(value, read(&scale[c]), read(&shift[c]));
+    if (shortcut) z = z + load(shortcut + at, left);
     return {through<activation>(load(gradient + at, left), z), value};
   };
-  const Sums sums = moments(size, read);
+  const Sums sums = moments(size, both);
   // dx = scale · (g - mean(g) - x̂ · mean(g · x̂)), which is linear in g and x: scale · g + slope · x + constant.
   std::vector<float> slope(lanes, 0.0f), constant(lanes, 0.0f);
   const double rows = static_cast<double>(size.rows());
@@ -118,9 +118,9 @@ inline void norm_gradients(const Half* gradient, const Half* x, const Half* shor
     for (int64_t row = first; row < last; ++row) {
       for (int64_t c = 0; c < size.channels; c += LANES) {
         const int64_t at = row * size.channels + c, left = size.channels - c;
-        const auto [g, value] = read(row, c);
-        const __m512 rest = _mm512_fmadd_ps(value, _mm512_loadu_ps(&slope[c]), _mm512_loadu_ps(&constant[c]));
-        store(dx + at, _mm512_fmadd_ps(g, _mm512_loadu_ps(&scale[c]), rest), left);
+        const auto [g, value] = both(row, c);
+        const Floats rest = multiply_add(value, read(&slope[c]), read(&constant[c]));
+        store(dx + at, multiply_add(g, read(&scale[c]), rest), left);
         if (dshortcut) store(dshortcut + at, g, left);
       }
     }

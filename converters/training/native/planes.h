@@ -12,11 +12,11 @@ struct Plane {
   std::vector<float> values;
   Plane(int64_t height, int64_t width) : height(height), width(width), values(height * width * LANES, 0.0f) {}
   float* at(int64_t y, int64_t x) { return values.data() + (y * width + x) * LANES; }
-  void fill(const Half* image, const Size& size, int64_t c, int64_t rim, int64_t step = 1) {
+  void fill(const Number* image, const Size& size, int64_t c, int64_t rim, int64_t step = 1) {
     for (int64_t y = 0; y < size.height; ++y) {
       for (int64_t x = 0; x < size.width; ++x) {
-        const __m512 value = load(image + (y * size.width + x) * size.channels + c, size.channels - c);
-        _mm512_storeu_ps(at(y * step + rim, x * step + rim), value);
+        const Floats value = load(image + (y * size.width + x) * size.channels + c, size.channels - c);
+        write(at(y * step + rim, x * step + rim), value);
       }
     }
   }

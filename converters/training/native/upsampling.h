@@ -11,34 +11,14 @@ namespace mobilepose {
 
 constexpr int64_t TAPS = 16;
 
-// Sixteen pairs of channels next to each other in memory: the first of each pair, and the second.
-inline std::tuple<__m512, __m512> load_pairs(const Half* from, int64_t left) {
-  const __m512i bits = left >= LANES
-                           ? _mm512_loadu_si512(from)
-                           : _mm512_zextsi256_si512(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
-  return {_mm512_castsi512_ps(_mm512_slli_epi32(bits, 16)),
-          _mm512_castsi512_ps(_mm512_and_si512(bits, _mm512_set1_epi32(static_cast<int>(0xffff0000))))};
-}
-
-inline void store_pairs(Half* to, __m512 first, __m512 second, int64_t left) {
-  const __m512i low = _mm512_cvtepu16_epi32(reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(first)));
-  const __m512i high = _mm512_cvtepu16_epi32(reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(second)));
-  const __m512i bits = _mm512_or_si512(low, _mm512_slli_epi32(high, 16));
-  if (left >= LANES) {
-    _mm512_storeu_si512(to, bits);
-  } else {
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm512_castsi512_si256(bits));
-  }
-}
-
 // The inputs of one block of groups: a plane for each input that a group has.
-inline void fill_inputs(std::vector<Plane>& planes, const Half* image, const Size& size, int64_t group, int64_t left) {
+inline void fill_inputs(std::vector<Plane>& planes, const Number* image, const Size& size, int64_t group, int64_t left) {
   if (planes.size() == 1) return planes[0].fill(image, size, group, 1);
   for (int64_t y = 0; y < size.height; ++y) {
     for (int64_t x = 0; x < size.width; ++x) {
       const auto [first, second] = load_pairs(image + (y * size.width + x) * size.channels + 2 * group, left);
-      _mm512_storeu_ps(planes[0].at(y + 1, x + 1), first);
-      _mm512_storeu_ps(planes[1].at(y + 1, x + 1), second);
+      write(planes[0].at(y + 1, x + 1), first);
+      write(planes[1].at(y + 1, x + 1), second);
     }
   }
 }
@@ -66,30 +46,30 @@ inline Tensor upsample_forward(const Tensor& x, const Tensor& weight, int64_t gr
   Tensor y = at::empty({large.count, large.channels, large.height, large.width},
                        x.options().memory_format(at::MemoryFormat::ChannelsLast));
   const std::vector<float> taps = taps_by_input(weight, inputs, large);
-  const Half* from = data(x);
-  Half* to = writable(y);
+  const Number* from = data(x);
+  Number* to = writable(y);
   shared_out(size.count, [&](int64_t first, int64_t last, int64_t) {
     std::vector<Plane> planes(inputs, Plane(size.height + 2, size.width + 2));
     for (int64_t n = first; n < last; ++n) {
       for (int64_t c = 0; c < groups; c += LANES) {
         fill_inputs(planes, from + n * size.pixels() * size.channels, size, c, groups - c);
-        Half* out = to + n * large.pixels() * groups + c;
+        Number* out = to + n * large.pixels() * groups + c;
         for (int64_t phase = 0; phase < 4; ++phase) {
           const int64_t a = phase / 2, b = phase % 2;
-          __m512 weights[2][4];
+          Floats weights[2][4];
           for (int64_t input = 0; input < inputs; ++input) {
             for (int64_t near = 0; near < 4; ++near) {
               const int64_t tap = (3 - a - 2 * (near / 2)) * 4 + 3 - b - 2 * (near % 2);
-              weights[input][near] = _mm512_loadu_ps(&taps[(input * TAPS + tap) * large.lanes() + c]);
+              weights[input][near] = read(&taps[(input * TAPS + tap) * large.lanes() + c]);
             }
           }
           for (int64_t row = 0; row < size.height; ++row) {
             for (int64_t column = 0; column < size.width; ++column) {
-              __m512 sum = zero();
+              Floats sum = zero();
               for (int64_t input = 0; input < inputs; ++input) {
                 for (int64_t near = 0; near < 4; ++near) {
                   const float* seen = planes[input].at(row + a + near / 2, column + b + near % 2);
-                  sum = _mm512_fmadd_ps(_mm512_loadu_ps(seen), weights[input][near], sum);
+                  sum = multiply_add(read(seen), weights[input][near], sum);
                 }
               }
               store(out + ((2 * row + a) * large.width + 2 * column + b) * groups, sum, groups - c);
@@ -109,8 +89,8 @@ inline std::tuple<Tensor, Tensor> upsample_backward(const Tensor& gradient, cons
   const int64_t groups = large.channels, inputs = inputs_a_group(size, groups), lanes = large.lanes();
   Tensor dx = at::empty_like(x);
   const std::vector<float> taps = taps_by_input(weight, inputs, large);
-  const Half *from = data(x), *pull = data(gradient);
-  Half* to = writable(dx);
+  const Number *from = data(x), *pull = data(gradient);
+  Number* to = writable(dx);
   Sums sums(inputs * TAPS, lanes);
   shared_out(size.count, [&](int64_t first, int64_t last, int64_t part) {
     std::vector<Plane> seen(inputs, Plane(size.height + 2, size.width + 2)), moved = seen;
@@ -122,33 +102,33 @@ inline std::tuple<Tensor, Tensor> upsample_backward(const Tensor& gradient, cons
         wanted.fill(pull + n * large.pixels() * groups, large, c, 1);
         for (int64_t input = 0; input < inputs; ++input) {
           const float* with = &taps[input * TAPS * lanes + c];
-          __m512 slopes[TAPS];
+          Floats slopes[TAPS];
           for (auto& slope : slopes) slope = zero();
           for (int64_t row = 0; row < size.height; ++row) {
             for (int64_t column = 0; column < size.width; ++column) {
-              const __m512 value = _mm512_loadu_ps(seen[input].at(row + 1, column + 1));
-              __m512 sum = zero();
+              const Floats value = read(seen[input].at(row + 1, column + 1));
+              Floats sum = zero();
               for (int64_t tap = 0; tap < TAPS; ++tap) {
-                const __m512 g = _mm512_loadu_ps(wanted.at(2 * row + tap / 4, 2 * column + tap % 4));
-                sum = _mm512_fmadd_ps(g, _mm512_loadu_ps(with + tap * lanes), sum);
-                slopes[tap] = _mm512_fmadd_ps(g, value, slopes[tap]);
+                const Floats g = read(wanted.at(2 * row + tap / 4, 2 * column + tap % 4));
+                sum = multiply_add(g, read(with + tap * lanes), sum);
+                slopes[tap] = multiply_add(g, value, slopes[tap]);
               }
-              _mm512_storeu_ps(moved[input].at(row + 1, column + 1), sum);
+              write(moved[input].at(row + 1, column + 1), sum);
             }
           }
           for (int64_t tap = 0; tap < TAPS; ++tap) {
-            _mm512_storeu_ps(&found[(input * TAPS + tap) * lanes + c], slopes[tap]);
+            write(&found[(input * TAPS + tap) * lanes + c], slopes[tap]);
           }
         }
-        Half* out = to + n * size.pixels() * size.channels + inputs * c;
+        Number* out = to + n * size.pixels() * size.channels + inputs * c;
         for (int64_t row = 0; row < size.height; ++row) {
           for (int64_t column = 0; column < size.width; ++column) {
-            Half* pixel = out + (row * size.width + column) * size.channels;
-            const __m512 mine = _mm512_loadu_ps(moved[0].at(row + 1, column + 1));
+            Number* pixel = out + (row * size.width + column) * size.channels;
+            const Floats mine = read(moved[0].at(row + 1, column + 1));
             if (inputs == 1) {
               store(pixel, mine, groups - c);
             } else {
-              store_pairs(pixel, mine, _mm512_loadu_ps(moved[1].at(row + 1, column + 1)), groups - c);
+              store_pairs(pixel, mine, read(moved[1].at(row + 1, column + 1)), groups - c);
             }
           }
         }

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from converters.training.loop import Normalised, Recipe, Task
 from converters.training.losses import HeatmapLoss, squared_error, trusted_mean
 from converters.training.pose import PoseTask
+from converters.training.precision import mixed_precision
 from mobilepose_sdk.errors import InvalidInputError
 
 NEAR = 0.3
@@ -86,7 +87,7 @@ class DistilledPoseTask(PoseTask):
         if tuple(pictures.shape[:1:-1]) != self.taught_size:
             return super().loss(outputs, pictures, truth)
         teacher = self.teacher.to(outputs.device)
-        with torch.inference_mode(), torch.autocast(outputs.device.type, torch.bfloat16):
+        with torch.inference_mode(), mixed_precision(outputs.device):
             taught = teacher(pictures)
         return self.distillation(outputs, taught.float().clone(), *self.targets(outputs, truth))
 
