@@ -17,6 +17,7 @@ from PIL import Image
 from mobilepose_sdk.errors import InvalidInputError, InvalidTypeError, SourceNotFoundError, SourceReadError
 from mobilepose_sdk.frames import UNKNOWN_FPS, Frame, FrameReader, frame_rate
 from mobilepose_sdk.live import LiveReader, open_capture
+from mobilepose_sdk.options import number
 from mobilepose_sdk.sources import PICTURE_SUFFIXES, ColorOrder, PictureSource, expand_inputs, read_picture
 from mobilepose_sdk.video_damage import is_cut_short
 
@@ -45,9 +46,7 @@ def open_source(
         SourceReadError: a file that is empty, damaged or no video.
         InvalidTypeError, InvalidInputError: nothing that frames could come from, or an option out of range.
     """
-    for name, value in {"fps": fps, "timeout": timeout}.items():
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
-            raise InvalidInputError(f"{name} must be a finite number above 0, got {value!r}")
+    fps, timeout = number("fps", fps, inside=True), number("timeout", timeout, inside=True)
     if isinstance(source, (int, np.integer)) and not isinstance(source, bool):
         if source < 0:
             raise InvalidInputError(f"a camera's index is 0 or more, got {source}")
@@ -153,8 +152,8 @@ class AnimationReader(PictureReader):
         super().__init__(self._frames(), image.n_frames, fps=1000 / (image.info.get("duration") or 1000 / UNKNOWN_FPS))
 
     def _frames(self) -> Iterator[Image.Image]:
-        for number in range(self._image.n_frames):
-            self._image.seek(number)
+        for index in range(self._image.n_frames):
+            self._image.seek(index)
             yield self._image
 
     def _timestamp(self, index: int) -> float:

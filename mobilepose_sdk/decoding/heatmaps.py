@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilepose_sdk.errors import InvalidInputError
+from mobilepose_sdk.options import number
 
 Array = NDArray[Any]
 Method = Literal["soft-argmax", "quarter-offset"]
@@ -64,13 +65,12 @@ def _soft_argmax(
     heatmaps: Array, top: Array, gain: Array, beta: float
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Of maps whose maxima are ``top`` (N, K), and which mean ``gain`` (N, K) times what they hold."""
-    if not (isinstance(beta, Real) and math.isfinite(beta) and beta >= 0):
-        raise InvalidInputError(f"beta must be a finite number of at least 0, got {beta!r}")
+    beta = number("beta", beta)
     n, k, height, width = heatmaps.shape
     # As float32 a huge beta is infinite; times a difference of 0 that is NaN, as 0 is times an infinite difference.
     limits = np.finfo(np.float32)
     with np.errstate(over="ignore", under="ignore"):
-        sharpness = np.clip(float(beta) * gain.astype(np.float64), limits.tiny, limits.max)
+        sharpness = np.clip(beta * gain.astype(np.float64), limits.tiny, limits.max)
         least = (top - NEGLIGIBLE / sharpness).astype(np.float32).reshape(-1, 1)
     maps, peaks = heatmaps.reshape(n * k, height * width), top.ravel()
     # Of three thousand pixels a few dozen count, and each array of all of them that is not made is time saved.

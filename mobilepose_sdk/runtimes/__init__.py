@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
 
@@ -12,7 +13,8 @@ from numpy.typing import NDArray
 from mobilepose_sdk import tuning_store
 from mobilepose_sdk.errors import InvalidInputError, ModelNotFoundError
 from mobilepose_sdk.models import ModelCard
-from mobilepose_sdk.threads import CPUSettings, Threads, settings_for
+from mobilepose_sdk.options import whole_number
+from mobilepose_sdk.threads import MOST_THREADS, CPUSettings, Threads, settings_for
 from mobilepose_sdk.topology import read_topology
 
 RuntimeName = Literal["openvino", "tflite"]
@@ -56,8 +58,7 @@ def load(card: ModelCard, runtime: str, precision: str | None, threads: int | Th
     if runtime not in RUNTIMES:
         raise InvalidInputError(f"unknown runtime {runtime!r}; accepted: {', '.join(RUNTIMES)}")
     wanted = threads if isinstance(threads, Threads) else Threads(threads)
-    if isinstance(wanted.count, bool) or not isinstance(wanted.count, int) or wanted.count < 0:
-        raise InvalidInputError(f"threads must be a whole number of at least 0, got {wanted.count!r}")
+    wanted = replace(wanted, count=whole_number("threads", wanted.count, least=0, most=MOST_THREADS))
     available: dict[str, Any] = card.files.get(runtime, {})
     if not available:
         raise ModelNotFoundError(f"{card.name} has no files for runtime {runtime!r}; it has {card.precisions}")
