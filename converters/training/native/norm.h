@@ -89,12 +89,13 @@ inline std::tuple<Tensor, Tensor> norm_forward(const Tensor& x, const Tensor& we
 }
 
 template <int64_t activation>
-inline void norm_gradients(const Number* gradient, const Number* x, const Number* shortcut, Number* dx, Number* dshortcut,
-                           const Size& size, const std::vector<float>& gain, const std::vector<float>& offset,
-                           const float* mean, const float* inverse, float* dweight, float* dbias) {
+inline void norm_gradients(const Number* gradient, const Number* x, const Number* shortcut, Number* dx,
+                           Number* dshortcut, const Size& size, const std::vector<float>& gain,
+                           const std::vector<float>& offset, const float* mean, const float* inverse, float* dweight,
+                           float* dbias) {
   const int64_t lanes = size.lanes();
-  const auto map = affine(gain, offset, mean, inverse, size);
-  const auto &scale = map.first, &shift = map.second;
+  const auto factors = affine(gain, offset, mean, inverse, size);
+  const auto &scale = factors.first, &shift = factors.second;
   // The gradient in front of the activation, and x.
   const auto both = [&](int64_t row, int64_t c) -> std::tuple<Floats, Floats> {
     const int64_t at = row * size.channels + c, left = size.channels - c;

@@ -12,7 +12,8 @@ namespace mobilepose {
 constexpr int64_t TAPS = 16;
 
 // The inputs of one block of groups: a plane for each input that a group has.
-inline void fill_inputs(std::vector<Plane>& planes, const Number* image, const Size& size, int64_t group, int64_t left) {
+inline void fill_inputs(std::vector<Plane>& planes, const Number* image, const Size& size, int64_t group,
+                        int64_t left) {
   if (planes.size() == 1) return planes[0].fill(image, size, group, 1);
   for (int64_t y = 0; y < size.height; ++y) {
     for (int64_t x = 0; x < size.width; ++x) {
