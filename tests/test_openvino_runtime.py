@@ -56,6 +56,7 @@ import signal
 import numpy as np
 from mobilepose_sdk import PoseEstimator
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # who runs the tests in the background ignores it
 for _ in range(2):
     PoseEstimator(threads=1)(np.zeros((64, 64, 3), np.uint8))
 try:
