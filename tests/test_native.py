@@ -21,6 +21,9 @@ from converters.training.precision import mixed_precision
 HAVE_KERNELS = kernels()
 ROUNDING = 2**-7 if MAPS is torch.bfloat16 else 2**-16
 """bfloat16 has 8 bits, float32 has 24, of which sums of hundreds of numbers lose some."""
+CHANCE = 0.01 if MAPS is torch.bfloat16 else 0.02
+"""How far a whole step may be off beside what rounding does to PyTorch's, as when a number turns out just above zero
+instead of below. In float32 PyTorch's step is the exact one, which leaves nothing for that."""
 CHANNELS = (8, 24, 64)
 ANY_CHANNELS = (*CHANNELS, 14, 27)
 """Upsampling alone needs a multiple of 8 groups."""
@@ -144,9 +147,11 @@ if HAVE_KERNELS:
         torch.testing.assert_close(*results)
 
     def test_a_map_that_does_not_fit_is_refused() -> None:
-        with pytest.raises(RuntimeError, match="map, channels last, is needed"):
-            torch.ops.mobilepose.pool_forward(torch.zeros(1, 8, 4, 4, dtype=torch.float64))
-        with pytest.raises(RuntimeError, match="map, channels last, is needed"):
+        other = torch.float32 if MAPS is torch.bfloat16 else torch.bfloat16
+        wanted = f"{str(MAPS).removeprefix('torch.')} map, channels last"
+        with pytest.raises(RuntimeError, match=wanted):
+            torch.ops.mobilepose.pool_forward(a_map(1, 8, 4, 4).to(other))
+        with pytest.raises(RuntimeError, match=wanted):
             torch.ops.mobilepose.pool_forward(torch.zeros(1, 8, 4, 4, dtype=MAPS))
         with pytest.raises(RuntimeError, match="multiple of 8 groups"):
             torch.ops.mobilepose.upsample_forward(a_map(1, 12, 4, 4), torch.zeros(12, 1, 4, 4), 12)
@@ -168,7 +173,7 @@ def test_a_network_learns_the_same_with_native_layers(name: str) -> None:
     exact = _step(copy.deepcopy(usual).train(), x, nullcontext())
     mine, theirs = (_step(network.train(), x, mixed_precision(x.device)) for network in (native, usual))
     for name, value in exact.items():  # bfloat16 is coarse, and a random network amplifies it; PyTorch's is no finer
-        assert _difference(mine[name], value) <= 1.25 * _difference(theirs[name], value) + 0.02, name
+        assert _difference(mine[name], value) <= 1.25 * _difference(theirs[name], value) + CHANCE, name
 
 
 def _step(network: nn.Module, x: Tensor, precision: AbstractContextManager[object]) -> dict[str, Tensor]:

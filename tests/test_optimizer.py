@@ -117,9 +117,9 @@ def test_a_restored_optimizer_goes_on_as_the_saved_one(network: nn.Sequential, t
 
 def test_a_forgetful_optimizer_begins_anew(network: nn.Sequential) -> None:
     optimizer = MuonAdamW(network, RATE, 0.0)
-    learn(network, optimizer, steps=3)
+    learn(network, optimizer, steps=2)  # after three, some gradients are too small for Adam's ε
     optimizer.forget()
-    assert torch.allclose(learn(network, optimizer)[4].abs(), torch.tensor(RATE), rtol=0.05)
+    assert torch.allclose(learn(network, optimizer)[4].abs(), torch.tensor(RATE), rtol=0.01)
 
 
 @pytest.mark.parametrize("name", ["lpn-50", "mobileposenet-256x192", "efficienthrnet-h-4"])

@@ -29,13 +29,14 @@ struct Size {
 
 #ifdef BFLOAT16_MAPS
 using Kept = at::BFloat16;
+constexpr const char* KEPT = "bfloat16";
 #else
 using Kept = float;
+constexpr const char* KEPT = "float32";
 #endif
-constexpr auto KEPT = c10::CppTypeToScalarType<Kept>::value;
 
 inline Size size_of(const Tensor& map) {
-  TORCH_CHECK(map.dim() == 4 && map.scalar_type() == KEPT &&
+  TORCH_CHECK(map.dim() == 4 && map.scalar_type() == c10::CppTypeToScalarType<Kept>::value &&
                   map.is_contiguous(at::MemoryFormat::ChannelsLast),
               "a ", KEPT, " map, channels last, is needed; got ", map.sizes(), " ",
               map.scalar_type());
