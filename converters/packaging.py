@@ -21,7 +21,7 @@ from converters.curves import draw_curve
 from converters.model_card import markdown
 from converters.model_files import DEFAULT_REQUEST, Request, quantization_facts, write_files
 from converters.training.validation import AP_SOURCE, PCK_SOURCE
-from converters.weights import PREBUILT, load_weights, read_facts, save_weights
+from converters.weights import PREBUILT, card_of_same_weights, load_weights, read_facts, save_weights
 from mobilepose_sdk.detection import PersonDetector
 from mobilepose_sdk.detection_metrics import DetectionCurve
 from mobilepose_sdk.errors import InvalidInputError
@@ -116,7 +116,7 @@ def package(
         inputs: calibration inputs for INT8; see :func:`converters.quantization.quantize`.
         training: what the weights were made from.
     """
-    before = _card_of_same_weights(folder, training)
+    before = card_of_same_weights(folder, training)
     made = write_files(design, network, folder, request, inputs)
     quantized = quantization_facts(made, len(inputs), design.float_first)
     files = {**(before.files if before else {}), **made}
@@ -139,14 +139,6 @@ def _outputs(design: Design, network: nn.Module) -> list[dict[str, Any]]:
         maps = network.eval()(torch.zeros(1, 3, height, width))
     maps = maps if isinstance(maps, tuple) else (maps,)
     return [{"name": name, "shape": list(output.shape)} for name, output in zip(design.outputs, maps)]
-
-
-def _card_of_same_weights(folder: Path, training: dict[str, Any]) -> ModelCard | None:
-    """The folder's card, unless there is none or its files were made from other weights."""
-    if not (folder / "card.json").exists():
-        return None
-    card = ModelCard.read(folder)
-    return card if card.training == json.loads(json.dumps(training)) else None
 
 
 def import_checkpoint(

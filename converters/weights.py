@@ -15,6 +15,7 @@ from torch import nn
 
 from converters.catalogue import Design
 from converters.sources import SOURCES
+from mobilepose_sdk.models import ModelCard
 
 PREBUILT = Path(__file__).resolve().parent.parent / "prebuilt"
 
@@ -93,3 +94,11 @@ def load_weights(design: Design, folder: Path) -> nn.Module:
     state = load_file(folder / "weights.safetensors")
     network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
     return network.eval()
+
+
+def card_of_same_weights(folder: Path, training: dict[str, Any]) -> ModelCard | None:
+    """The folder's card, unless there is none or its files were made from other weights."""
+    if not (folder / "card.json").exists():
+        return None
+    card = ModelCard.read(folder)
+    return card if card.training == json.loads(json.dumps(training)) else None

@@ -16,7 +16,7 @@ from converters.catalogue import DESIGNS
 from converters.networks.efficienthrnet import EfficientHRNet
 from converters.training import pictures as pictures_module
 from converters.training.augmentation import half_body_box
-from converters.training.command import Start, trained
+from converters.training.command import Start
 from converters.training.crowds import read_crowds
 from converters.training.loop import SETTLED, Stage
 from converters.training.losses import HeatmapLoss, crowd_targets, gaussian_targets
@@ -25,6 +25,7 @@ from converters.training.recipes import METHODS
 from converters.training.recipes.bottom_up import EMPHASIS, BottomUpTask, grouping_error, heatmap_error, visible
 from converters.training.recipes.mapd import DistilledPoseTask, MAPDLoss
 from converters.training.schedule import Budget, Iterative
+from converters.training.teachers import in_pytorch
 from mobilepose_sdk.errors import InvalidInputError
 
 USUAL = recipe((192, 256))
@@ -124,20 +125,13 @@ def test_a_label_that_the_teacher_surely_contradicts_does_not_count(peak, at, co
     assert MAPDLoss()(student, teacher, target, weights) > without  # the paper's counts every label
 
 
-def test_a_teacher_is_a_trained_top_down_network() -> None:
-    assert isinstance(trained("lpn-50"), nn.Module)
-    for name in ("lpn-51", "person-detector"):
-        with pytest.raises(InvalidInputError, match=f"{name}.*give one of lpn-50.*movenet-thunder.bin"):
-            trained(name)
-
-
 def test_mapd_needs_a_teacher() -> None:
     with pytest.raises(ValueError, match="--teacher"):
         METHODS["mapd"](PoseTask(None), USUAL, None)  # type: ignore[arg-type]
 
 
 def test_shares_weigh_the_teachers_terms() -> None:
-    task, _ = METHODS["mapd"](PoseTask(None), USUAL, Tiny())  # type: ignore[arg-type]
+    task, _ = METHODS["mapd"](PoseTask(None), USUAL, in_pytorch(Tiny()))  # type: ignore[arg-type]
     assert isinstance(task, DistilledPoseTask)
     assert (task.distillation.alpha, task.distillation.beta) == (0.15, 0.075)  # the paper's
     other = task.with_shares(0.3, 0.7).distillation
@@ -146,7 +140,7 @@ def test_shares_weigh_the_teachers_terms() -> None:
 
 @pytest.mark.parametrize("shares", [(-0.1, 0.2), (0.8, 0.3), (math.nan, 0.1)])
 def test_shares_leave_something_or_nothing_to_the_labels(shares: tuple[float, float]) -> None:
-    task, _ = METHODS["mapd"](PoseTask(None), USUAL, Tiny())  # type: ignore[arg-type]
+    task, _ = METHODS["mapd"](PoseTask(None), USUAL, in_pytorch(Tiny()))  # type: ignore[arg-type]
     assert isinstance(task, DistilledPoseTask)
     with pytest.raises(InvalidInputError, match="at most 1 together"):
         task.with_shares(*shares)
@@ -199,7 +193,7 @@ def test_a_student_learns_from_its_teacher_alone() -> None:
     pictures, xy = dots(8)
     teacher = Tiny()
     nn.init.normal_(teacher.layers[3].weight, std=0.05)
-    task, _ = METHODS["mapd"](PoseTask(None), recipe((64, 64)), teacher)  # type: ignore[arg-type]
+    task, _ = METHODS["mapd"](PoseTask(None), recipe((64, 64)), in_pytorch(teacher))  # type: ignore[arg-type]
     assert isinstance(task, DistilledPoseTask)
     student = Tiny()
     unlabelled = (xy / 4, torch.zeros(8, 17))
@@ -211,10 +205,10 @@ def test_a_student_learns_from_its_teacher_alone() -> None:
 def test_a_teacher_is_asked_about_pictures_of_the_size_it_knows_alone() -> None:
     pictures, xy = dots(2)
     alone = PoseTask(None)  # type: ignore[arg-type]
-    task, _ = METHODS["mapd"](alone, recipe((128, 128)), Tiny())
+    task, _ = METHODS["mapd"](alone, recipe((128, 128)), in_pytorch(Tiny()))
     outputs, truth = torch.zeros(2, 17, 16, 16), (xy / 4, torch.ones(2, 17))
     assert task.loss(outputs, pictures, truth) == alone.loss(outputs, pictures, truth)
-    task, _ = METHODS["mapd"](alone, recipe((64, 64)), Tiny())
+    task, _ = METHODS["mapd"](alone, recipe((64, 64)), in_pytorch(Tiny()))
     assert task.loss(outputs, pictures, truth) != alone.loss(outputs, pictures, truth)
 
 

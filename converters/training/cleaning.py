@@ -8,15 +8,16 @@ hidden, small or in a crowd, and a network must find it all the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from converters.training.people import Person
 from converters.training.pictures import PicturePack
+from converters.training.validation import Network
 from mobilepose_sdk.decoding.heatmaps import decode
 from mobilepose_sdk.preprocessing import apply_affine, crop_matrices, crop_regions, invert_affine, warp_crops
 from mobilepose_sdk.skeleton import COCO_17
@@ -98,7 +99,7 @@ def filled_labels(
 
 
 def look_twice(
-    network: Callable[[Array], Array],
+    network: Network,
     people: list[Person],
     pack: PicturePack,
     input_size: tuple[int, int],
@@ -108,7 +109,7 @@ def look_twice(
     """Keypoints (2, N, K, 2), picture pixels, and confidences (2, N, K) from two different crops of each person.
 
     Args:
-        network: (B, H, W, 3) uint8 crops to (B, K, H / stride, W / stride) heatmaps.
+        network: whose opinion it is.
         people: whom to look at.
         pack: their pictures.
         input_size: (width, height) of the crops.
@@ -120,7 +121,7 @@ def look_twice(
 
 
 def _look(
-    network: Callable[[Array], Array],
+    network: Network,
     people: list[Person],
     pack: PicturePack,
     input_size: tuple[int, int],
@@ -139,7 +140,8 @@ def _look(
     for start in range(0, len(people), batch):
         part = slice(start, start + batch)
         crops = [warp_crops(pack[p.image_id], m[None], input_size) for p, m in zip(people[part], matrices[part])]
-        xy, confidence = decode(network(np.concatenate(crops)))
+        heatmaps = network(torch.from_numpy(np.concatenate(crops).transpose(0, 3, 1, 2)))
+        xy, confidence = decode(heatmaps.numpy())
         points.append(apply_affine(invert_affine(matrices[part]), xy * stride))
         scores.append(confidence)
     order = COCO_17.flip_indices if mirrored else slice(None)

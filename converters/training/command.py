@@ -10,21 +10,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from converters.catalogue import DESIGNS, Design
-from converters.networks.movenet import load_movenet
 from converters.training.cleaning import cleaned_weights, filled_labels, look_twice
 from converters.training.loop import Normalised, Recipe, Task, Training
 from converters.training.people import STRIDE, read_people
 from converters.training.pictures import PicturePack
 from converters.training.pose import LEARNT_BY_HEART, PoseTask
-from converters.training.precision import mixed_precision
 from converters.training.recipes import METHODS
 from converters.training.recipes.bottom_up import BottomUpTask
 from converters.training.recipes.mapd import DistilledPoseTask
 from converters.training.schedule import Budget
+from converters.training.teachers import find_teacher
 from converters.weights import PREBUILT, load_weights, read_facts, save_weights, training_facts
 from mobilepose_sdk.errors import InvalidInputError
 
@@ -119,7 +117,7 @@ class Start:
                 raise InvalidInputError("cleaned labels are of people's keypoints, which this network does not learn")
             task = replace(task, labels=self.labels)
         if self.method is not None:
-            task, recipe = METHODS[self.method](task, recipe, trained(self.teacher) if self.teacher else None)
+            task, recipe = METHODS[self.method](task, recipe, find_teacher(self.teacher) if self.teacher else None)
         if self.shares is not None:
             if not isinstance(task, DistilledPoseTask):
                 raise InvalidInputError("shares are those of a teacher's terms: --recipe mapd has them")
@@ -211,41 +209,22 @@ def samples_seen(facts: dict[str, Any] | None) -> int:
     return 0 if facts is None else int(facts["samples"]) + samples_seen(facts.get("before"))
 
 
-def trained(name: str) -> nn.Module:
-    """A trained top-down network: a packaged one by its name, or MoveNet Thunder by the path of its ``.bin``.
-
-    Raises:
-        InvalidInputError: there is no trained one of that name.
-        CheckpointError: the file is not MoveNet Thunder's.
-    """
-    if name.endswith(".bin"):
-        return load_movenet(Path(name))
-    top_down = [design.name for design in DESIGNS.values() if design.task is PoseTask]
-    teachers = [name for name in top_down if (PREBUILT / name / "weights.safetensors").exists()]
-    if name not in teachers:
-        raise InvalidInputError(
-            f"{name!r} is no trained top-down network; give one of {', '.join(teachers)}, or the path of "
-            "movenet-thunder.bin"
-        )
-    return load_weights(DESIGNS[name], PREBUILT / name)
-
-
 def clean(judge: str, data: Path, out: Path) -> str:
     """Write the labels of ``train.json``, without contradicted ones, and with new ones where the judge is sure.
 
     Args:
-        judge: as :func:`trained` takes it.
+        judge: as :func:`find_teacher` takes it.
         data: folder with ``train.json`` and ``images/``.
         out: the JSON file to write: [x, y, weight] of all keypoints by annotation id, for ``train --labels``.
 
     Returns:
         what was found, for people.
     """
-    network = Normalised(trained(judge)).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = find_teacher(judge)
     annotations, people = read_people(data / "train.json", fewest=0)
     pack = PicturePack(annotations, data / "images")
     input_size = DESIGNS[judge].input_size if judge in DESIGNS else MOVENET_INPUT
-    looks, confidence = look_twice(_forward(network), people, pack, input_size, STRIDE)
+    looks, confidence = look_twice(network, people, pack, input_size, STRIDE)
     labels, weights = np.stack([p.keypoints for p in people]), np.stack([p.weights for p in people])
     boxes = np.stack([p.box for p in people])
     sizes = np.sqrt(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1))
@@ -259,12 +238,3 @@ def clean(judge: str, data: Path, out: Path) -> str:
         f"{contradicted:,} of {labelled:,} labels of {len(people):,} people are contradicted, "
         f"{int((trust > cleaned).sum()):,} are new; wrote {out}"
     )
-
-
-def _forward(network: nn.Module) -> Any:
-    def forward(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        batch = torch.from_numpy(crops.transpose(0, 3, 1, 2).copy()).contiguous(memory_format=torch.channels_last)
-        with torch.inference_mode(), mixed_precision(torch.device("cpu")):
-            return np.asarray(network(batch).float().numpy())
-
-    return forward

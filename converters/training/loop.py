@@ -29,6 +29,8 @@ STD = (0.229, 0.224, 0.225)
 REPORT_EVERY = 0.5
 EVALUATE_EVERY = 6.0
 """Minutes."""
+EVALUATING = 0.05
+"""Largest share of a run's time: on a slow processor evaluations are farther apart."""
 ON_GPU = 4
 """A GPU is filled by batches this many times as large, and is evaluated as much more often; the learning rate goes up
 with the root of it, since as many gradients are averaged."""
@@ -261,6 +263,7 @@ class Training:
         log.info("%7d samples %6.1f /s  loss %.3f  rate %.1e  %.0f min left", self.samples, rate, loss, lr, left)
 
     def _evaluate(self, stage: Stage, loss: float) -> None:
+        began = time.monotonic()
         figures = self.task.figures(Normalised(self.average.network).to(self.device), stage)
         entry: dict[str, Any] = {"samples": self.samples, "minutes": round(self.minutes, 2), "loss": round(loss, 4)}
         entry |= {"input": list(stage.input_size), **{key: round(value, 4) for key, value in figures.items()}}
@@ -271,6 +274,7 @@ class Training:
         if score > self.best:
             self.best = score
             torch.save(self.average.network.state_dict(), self.run / "best.pt")
+        self.evaluate_every = max(self.evaluate_every, (time.monotonic() - began) / 60 / EVALUATING)
         self._save()
 
     def _save(self) -> None:

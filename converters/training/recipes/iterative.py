@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from torch import nn
-
 from converters.training.loop import Recipe, Task
 from converters.training.schedule import Iterative
+from converters.training.validation import Network
 
 
-def iterative(task: Task, recipe: Recipe, teacher: nn.Module | None = None) -> tuple[Task, Recipe]:
+def iterative(task: Task, recipe: Recipe, teacher: Network | None = None) -> tuple[Task, Recipe]:
     """Seven stages at the last input size, the rate from 1e-3 down by ten at epochs 90 and 120 of 150 (§4.1).
 
     The paper trains at one size from the start; small-then-full runs belong before it, with ``--continue``.

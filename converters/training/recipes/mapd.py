@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields, replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from converters.training.loop import Normalised, Recipe, Task
+from converters.training.loop import Recipe, Task
 from converters.training.losses import HeatmapLoss, squared_error, trusted_mean
 from converters.training.pose import PoseTask
-from converters.training.precision import mixed_precision
+from converters.training.validation import Network
 from mobilepose_sdk.errors import InvalidInputError
 
 NEAR = 0.3
@@ -66,10 +66,11 @@ class DistilledPoseTask(PoseTask):
     """A pose task with a teacher: a trained network of the same input and output size.
 
     Attributes:
+        teacher: whom the student learns from, see :mod:`converters.training.teachers`.
         taught_size: (width, height) of the pictures that the teacher knows. On others the labels teach alone.
     """
 
-    teacher: nn.Module = field(default_factory=nn.Identity)
+    teacher: Network = field(kw_only=True)
     taught_size: tuple[int, int] = (192, 256)
     distillation: MAPDLoss = field(default_factory=MAPDLoss)
 
@@ -86,13 +87,10 @@ class DistilledPoseTask(PoseTask):
     def loss(self, outputs: Tensor, pictures: Tensor, truth: tuple[Tensor, ...]) -> Tensor:
         if tuple(pictures.shape[:1:-1]) != self.taught_size:
             return super().loss(outputs, pictures, truth)
-        teacher = self.teacher.to(outputs.device)
-        with torch.inference_mode(), mixed_precision(outputs.device):
-            taught = teacher(pictures)
-        return self.distillation(outputs, taught.float().clone(), *self.targets(outputs, truth))
+        return self.distillation(outputs, self.teacher(pictures), *self.targets(outputs, truth))
 
 
-def mapd(task: Task, recipe: Recipe, teacher: nn.Module | None = None) -> tuple[Task, Recipe]:
+def mapd(task: Task, recipe: Recipe, teacher: Network | None = None) -> tuple[Task, Recipe]:
     """The task taught by ``teacher``, on pictures of full size; on the smaller ones before, it knows little.
 
     The cross-entropy of the usual loss stays beside the paper's terms, and labels that the teacher surely contradicts
@@ -100,8 +98,7 @@ def mapd(task: Task, recipe: Recipe, teacher: nn.Module | None = None) -> tuple[
     """
     if teacher is None or not isinstance(task, PoseTask):
         raise InvalidInputError("mapd needs a top-down network and a trained one to learn from: --teacher MODEL")
-    frozen = Normalised(teacher.eval().requires_grad_(False)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     loss = MAPDLoss(sharpness=task.criterion.sharpness, label=task.criterion, sure=SURE)
     given = {entry.name: getattr(task, entry.name) for entry in fields(PoseTask)}
     size = recipe.stages[-1].input_size
-    return DistilledPoseTask(**given, teacher=frozen, taught_size=size, distillation=loss), recipe
+    return DistilledPoseTask(**given, teacher=teacher, taught_size=size, distillation=loss), recipe
