@@ -98,6 +98,5 @@ def quantize(model: openvino.Model, inputs: list[NDArray[np.uint8]], float_first
         nncf.Dataset(inputs),
         subset_size=len(inputs),
         preset=nncf.QuantizationPreset.MIXED,
-        fast_bias_correction=False,
         ignored_scope=nncf.IgnoredScope(names=convolutions[:float_first]),
     )

@@ -1,4 +1,4 @@
-"""TFLite files of every network: equal to torch, made of operators that XNNPACK runs, integer where they say so.
+"""TFLite files of every family of networks: equal to torch, of operators that XNNPACK runs, integer where they say so.
 
 The conversion needs the environment of the extra ``tflite-convert``; .ci/run makes it.
 """
@@ -27,8 +27,8 @@ from mobilepose_sdk.threads import CPUSettings
 from tests.test_conversion import with_statistics
 
 PICTURE = Path(__file__).parent.parent / "examples" / "pictures" / "astronaut.jpg"
-# Every network; one of the EfficientHRNet family stands for the others, which differ in widths and depths only.
-NAMES = [name for name in DESIGNS if not name.startswith("efficienthrnet")] + ["efficienthrnet-h-4"]
+# One of each family stands for the others, which differ in widths, depths and input size only.
+NAMES = ["lpn-50", "mobileposenet-256x192", "slbnet", "elpn-v1", "efficienthrnet-h-4", "person-detector"]
 HEAVY = {"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED", "BATCH_MATMUL"}
 KNOWN = HEAVY | {
     "ADD", "AVERAGE_POOL_2D", "CAST", "CONCATENATION", "DEPTH_TO_SPACE", "DEQUANTIZE", "L2_NORMALIZATION", "LEAKY_RELU",

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from converters.catalogue import DESIGNS
-from converters.training import command, pictures
+from converters.training import command, loop, pictures
 from converters.training.command import samples_seen
 from converters.training.loop import CALM_FROM, SETTLED, Recipe, Stage, Training
 from converters.training.losses import HeatmapLoss, gaussian_targets
@@ -173,6 +173,25 @@ def test_a_tiny_run_learns_goes_through_its_stages_and_resumes(folder: Path) -> 
     process.start()
     process.join()
     assert process.exitcode == 0
+
+
+@pytest.mark.parametrize(("seconds", "minutes"), [(6, 6.0), (60, 20.0)])
+def test_evaluations_take_a_twentieth_of_a_run_at_most(
+    seconds: float, minutes: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = SimpleNamespace(now=0.0, monotonic=lambda: clock.now)
+    monkeypatch.setattr(loop, "time", clock)
+
+    class Slow:
+        judged_by = ("pck",)
+
+        def figures(self, network: nn.Module, stage: Stage) -> dict[str, float]:
+            clock.now += seconds
+            return {"pck": 0.5}
+
+    training = Training(TinyNetwork(), Slow(), TINY, Budget(minutes=100), tmp_path)  # type: ignore[arg-type]
+    training._evaluate(TINY.stages[0], 0.0)
+    assert training.evaluate_every == pytest.approx(minutes)
 
 
 def test_a_run_is_resumed_as_it_was_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
