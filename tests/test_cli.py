@@ -60,6 +60,20 @@ def test_image_prints_a_table(pictures, out, capsys):
     assert printed.err == ""
 
 
+def test_without_an_output_folder_image_says_who_is_there_and_writes_nothing(pictures, tmp_path, monkeypatch, capsys):
+    (name,) = pictures("a.png")
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    assert main(["image", name]) == OK
+    header, _, row = capsys.readouterr().out.splitlines()
+    assert header.split() == ["picture", "people", "scores"]
+    assert row.split() == [name, "1", "0.75"]
+    assert main(["image", name, "--json"]) == OK
+    found = json.loads(capsys.readouterr().out)
+    assert found["file"] == name and len(found["people"]) == 1 and "annotated" not in found
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_json_prints_one_object_a_picture(pictures, out, capsys):
     names = pictures("a.png", "b.png")
     assert main(["image", *names, "-o", str(out), "--json"]) == OK
@@ -231,7 +245,6 @@ BAD_OPTIONS = ("--threads many", "--threads 0", "--threads -1", "--scales a,b", 
         [],
         ["images"],
         ["image"],
-        ["image", "a.jpg"],
         *(["image", "a.jpg", "-o", "out", *option.split()] for option in BAD_OPTIONS),
     ],
     ids=" ".join,

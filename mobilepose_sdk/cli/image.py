@@ -1,4 +1,4 @@
-"""``mobilepose image``: annotated copies of pictures."""
+"""``mobilepose image``: who is in pictures, and annotated copies of them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def add_to(commands: Any) -> None:
     image.add_argument(
         "inputs", nargs="+", metavar="INPUT", help="picture, folder, glob pattern, or - for a list on stdin"
     )
-    image.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="folder to write to")
+    image.add_argument("-o", "--output", type=Path, metavar="OUT", help="folder for annotated copies and COCO results")
     image.add_argument("--json", action="store_true", help="print one JSON object a picture instead of a table")
     add_estimator_options(image)
     image.set_defaults(run=run)
@@ -47,20 +47,21 @@ def run(options: argparse.Namespace) -> int:
     if not inputs:
         raise InvalidInputError("no pictures were named on stdin")
     named, problems = expand_inputs(inputs)
-    paths = [path for path in named if not _is_own_output(path, options.output)]
+    paths = [path for path in named if options.output is None or not _is_own_output(path, options.output)]
     if named and not paths and not problems:
         raise InvalidInputError(f"nothing to do: an earlier run wrote these pictures to {str(options.output)!r}")
     done, failures = 0, [str(problem) for problem in problems]
     if paths:
-        make_folder(options.output)
-        done = _annotate_all(paths, options, failures)
+        if options.output is not None:
+            make_folder(options.output)
+        done = _find_all(paths, options, failures)
     for failure in failures:
         say(f"mobilepose: {failure}")
     return (SOME_FAILED if done else FAILED) if failures else OK
 
 
-def _annotate_all(paths: list[Path], options: argparse.Namespace, failures: list[str]) -> int:
-    """Write every picture's annotated copy and ``results.json``.
+def _find_all(paths: list[Path], options: argparse.Namespace, failures: list[str]) -> int:
+    """Say who is in every picture and, where there is an output folder, write annotated copies and ``results.json``.
 
     Args:
         paths: the pictures.
@@ -73,11 +74,11 @@ def _annotate_all(paths: list[Path], options: argparse.Namespace, failures: list
     from mobilepose_sdk.throughput import GROUP, in_groups
 
     entries, images, rows = [], [], []
-    targets = [options.output / name for name in _output_names(paths)]
+    targets = [options.output and options.output / name for name in _output_names(paths)]
     options.mode = "throughput" if len(paths) >= MANY else None
     with open_estimator(options) as estimator, Progress("pictures") as progress:
         outcomes = in_groups(
-            lambda group: _annotate(estimator, group),
+            lambda group: _find(estimator, group),
             zip(paths, targets),
             workers=estimator.workers,
             size=1 if estimator.workers == 1 else GROUP,
@@ -90,16 +91,18 @@ def _annotate_all(paths: list[Path], options: argparse.Namespace, failures: list
                     width, height = result.image_size
                     images.append({"id": number, "file_name": str(path), "width": width, "height": height})
                     entries += result.to_coco(number)
-                    rows.append((str(path), str(len(result)), _scores(result), str(target)))
+                    annotated = {"annotated": str(target)} if target else {}
+                    rows.append((str(path), str(len(result)), _scores(result), *annotated.values()))
                     if options.json:
-                        line = {"file": str(path), "annotated": str(target), **result.to_dict()}
+                        line = {"file": str(path), **annotated, **result.to_dict()}
                         progress.clear()
                         print(json.dumps(line), flush=True)
                 progress(number, len(paths))
         finally:  # an interrupted run keeps what it found
-            written = bool(images) and _write_results(options.output, entries, images, failures)
+            wanted = bool(images) and options.output is not None
+            written = wanted and _write_results(options.output, entries, images, failures)
     if rows and not options.json:
-        print(table(("picture", "people", "scores", "annotated"), rows))
+        print(table(("picture", "people", "scores", "annotated")[: len(rows[0])], rows))
         if written:
             print(f"COCO results: {options.output / 'results.json'} (image ids: {options.output / 'images.json'})")
     return len(rows)
@@ -116,8 +119,8 @@ def _write_results(folder: Path, entries: list[Any], images: list[Any], failures
     return True
 
 
-def _annotate(estimator: Any, jobs: list[tuple[Path, Path]]) -> list[Any]:
-    """Read some pictures, find the people, write the annotated copies: a result, or what went wrong, a picture."""
+def _find(estimator: Any, jobs: list[tuple[Path, Path | None]]) -> list[Any]:
+    """Read some pictures, find the people, write annotated copies where wanted: a result, or what went wrong, each."""
     from mobilepose_sdk.sources import read_picture
 
     pictures: dict[int, Any] = {}
@@ -130,13 +133,15 @@ def _annotate(estimator: Any, jobs: list[tuple[Path, Path]]) -> list[Any]:
     several = list(pictures.values())
     found = estimator.batch(several) if len(several) > 1 else [estimator(picture) for picture in several]
     for (index, picture), result in zip(pictures.items(), found):
+        path, target = jobs[index]
         try:
-            _write(result.plot(picture), *jobs[index])
+            if target is not None:
+                _write(result.plot(picture), path, target)
             outcomes[index] = result
         except MobilePoseError as error:
             outcomes[index] = error
         except MemoryError as error:
-            outcomes[index] = OutputError(f"cannot draw {str(jobs[index][0])!r}: not enough memory: {error}")
+            outcomes[index] = OutputError(f"cannot draw {str(path)!r}: not enough memory: {error}")
     return outcomes
 
 
