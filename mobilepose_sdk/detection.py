@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,6 +13,7 @@ from mobilepose_sdk import runtimes
 from mobilepose_sdk.boxes import box_nms
 from mobilepose_sdk.decoding.distances import NMS_IOU, STRIDES, decode_distances
 from mobilepose_sdk.models import DEFAULT_DETECTOR, find_model
+from mobilepose_sdk.opencv import cv2
 from mobilepose_sdk.options import number
 from mobilepose_sdk.preprocessing import as_channels, letterbox
 from mobilepose_sdk.sources import PictureSource, read_picture

@@ -6,11 +6,11 @@ import math
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from mobilepose_sdk.errors import InvalidInputError
+from mobilepose_sdk.opencv import cv2
 from mobilepose_sdk.skeleton import Skeleton
 from mobilepose_sdk.sources import PictureSource, read_picture
 

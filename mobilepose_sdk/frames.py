@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from mobilepose_sdk.opencv import cv2
 
 UNKNOWN_FPS = 30.0
 """Frames a second of sources that do not say."""

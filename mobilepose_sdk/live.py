@@ -7,10 +7,9 @@ import time
 import weakref
 from typing import Any
 
-import cv2
-
 from mobilepose_sdk.errors import SourceLostError, SourceNotFoundError, SourceReadError
 from mobilepose_sdk.frames import Frame, frame_rate
+from mobilepose_sdk.opencv import cv2
 
 ATTEMPTS = 3
 """How often a source that stopped giving frames is opened again before it counts as lost."""

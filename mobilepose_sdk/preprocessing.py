@@ -11,9 +11,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from mobilepose_sdk.opencv import cv2
 
 Array = NDArray[Any]
 

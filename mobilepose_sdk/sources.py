@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, NamedTuple, TypeAlias
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
@@ -22,6 +21,7 @@ from mobilepose_sdk.errors import (
     SourceNotFoundError,
     SourceReadError,
 )
+from mobilepose_sdk.opencv import cv2
 
 Array = NDArray[Any]
 Picture = NDArray[np.uint8]

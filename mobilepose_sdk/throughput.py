@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import TypeVar
 
-import cv2
+from mobilepose_sdk.opencv import cv2
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -10,13 +10,13 @@ from collections.abc import Iterable, Iterator, Sized
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import cv2
 import numpy as np
 from PIL import Image
 
 from mobilepose_sdk.errors import InvalidInputError, InvalidTypeError, SourceNotFoundError, SourceReadError
 from mobilepose_sdk.frames import UNKNOWN_FPS, Frame, FrameReader, frame_rate
 from mobilepose_sdk.live import LiveReader, open_capture
+from mobilepose_sdk.opencv import cv2
 from mobilepose_sdk.options import number
 from mobilepose_sdk.sources import PICTURE_SUFFIXES, ColorOrder, PictureSource, expand_inputs, read_picture
 from mobilepose_sdk.video_damage import is_cut_short

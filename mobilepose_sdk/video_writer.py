@@ -10,10 +10,10 @@ from types import TracebackType
 from typing import Any
 from uuid import uuid4
 
-import cv2
 from numpy.typing import NDArray
 
 from mobilepose_sdk.errors import InvalidInputError, OutputError
+from mobilepose_sdk.opencv import cv2
 from mobilepose_sdk.preprocessing import letterbox
 from mobilepose_sdk.video_damage import is_cut_short
 

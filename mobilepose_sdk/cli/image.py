@@ -146,7 +146,7 @@ def _find(estimator: Any, jobs: list[tuple[Path, Path | None]]) -> list[Any]:
 
 
 def _write(annotated: Any, path: Path, target: Path) -> None:
-    import cv2
+    from mobilepose_sdk.opencv import cv2
 
     written, encoded = cv2.imencode(target.suffix, annotated)
     if not written:

@@ -24,7 +24,7 @@ class Window:
     """
 
     def __init__(self, title: str = "mobilepose") -> None:
-        import cv2
+        from mobilepose_sdk.opencv import cv2
 
         self._cv2, self._title = cv2, title
         # Qt would end the whole process.

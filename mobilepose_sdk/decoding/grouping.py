@@ -10,11 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from mobilepose_sdk.errors import InvalidInputError, MissingDependencyError
+from mobilepose_sdk.opencv import cv2
 
 Array = NDArray[Any]
 

@@ -18,7 +18,6 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,6 +27,7 @@ from mobilepose_sdk.decoding.heatmaps import Method
 from mobilepose_sdk.decoding.nms import Method as NMSMethod
 from mobilepose_sdk.errors import InvalidInputError, ModelFileError
 from mobilepose_sdk.models import DEFAULT_DETECTOR, ModelCard
+from mobilepose_sdk.opencv import cv2
 from mobilepose_sdk.pipelines.people import CONFIDENT, People, card_skeleton
 from mobilepose_sdk.preprocessing import apply_affine, as_channels, centred_matrices, centred_picture, invert_affine
 from mobilepose_sdk.results import PoseResult
