@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import stat
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, Literal
@@ -73,9 +74,13 @@ def _check_writable(path: Path) -> None:
         OutputError: it cannot.
     """
     try:
-        if path.is_dir():
+        try:
+            mode = path.stat().st_mode  # unlike exists(), it says so where a name is too long
+        except FileNotFoundError:
+            mode = stat.S_IFREG
+        if stat.S_ISDIR(mode):
             raise IsADirectoryError("it is a folder")
-        if path.is_file() or not path.exists():  # and no device, such as /dev/stdout, beside which nothing may be made
+        if stat.S_ISREG(mode):  # and no device, such as /dev/stdout, beside which nothing may be made
             with TemporaryFile(dir=path.parent):
                 pass
     except OSError as error:
