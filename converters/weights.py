@@ -37,12 +37,7 @@ def read_facts(folder: Path) -> dict[str, Any]:
 
 
 def training_facts(
-    design: Design,
-    run: Path,
-    data: Path,
-    before: dict[str, Any] | None = None,
-    options: Sequence[str] = (),
-    seed: int = 0,
+    design: Design, run: Path, data: Path, way: Sequence[str], seed: int, before: dict[str, Any] | None
 ) -> dict[str, Any]:
     """What a run's weights were made from: data with terms, command, seed, samples, minutes and learning curve.
 
@@ -50,9 +45,9 @@ def training_facts(
         design: which model.
         run: the run's folder.
         data: the folder it was trained on.
-        before: the facts of the weights it started from; random ones when None.
-        options: further options of the command.
+        way: options of the command that say what the run learnt from.
         seed: of the run.
+        before: the facts of the weights it started from; random ones when None.
     """
     curve = [json.loads(line) for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines()]
     annotations = json.loads((data / "train.json").read_text(encoding="utf-8"))
@@ -61,9 +56,7 @@ def training_facts(
     counts = Counter(image["source"] for image in used)
     command = f"python -m converters train {design.name} --data DATA --minutes {math.ceil(curve[-1]['minutes'])}"
     return {
-        "command": " ".join(
-            [command, *(["--continue"] if before else []), *options, *([f"--seed {seed}"] if seed else [])]
-        ),
+        "command": " ".join([command, *way]),
         "seed": seed,
         "samples": curve[-1]["samples"],
         "minutes": curve[-1]["minutes"],

@@ -23,7 +23,7 @@ from converters.training.losses import HeatmapLoss, gaussian_targets
 from converters.training.people import PoseSamples
 from converters.training.pose import PoseTask, recipe, target_sigma
 from converters.training.schedule import AveragedWeights, Budget, Cosine
-from converters.weights import save_weights
+from converters.weights import save_weights, training_facts
 from mobilepose_sdk.errors import InvalidInputError
 
 
@@ -208,6 +208,21 @@ def test_a_run_is_resumed_as_it_was_begun(tmp_path: Path, monkeypatch: pytest.Mo
     for other in (replace(start, seed=4), replace(start, go_on=False), replace(start, method="half-body")):
         with pytest.raises(InvalidInputError, match="begun with --continue --seed 3"):
             other.training(budget, run)
+
+
+def test_facts_hold_the_command_that_trains_alike(folder: Path) -> None:
+    learnt = {"method": "mapd", "teacher": "x/movenet-thunder.bin", "shares": (0.3, 0.25), "labels": folder / "l.json"}
+    start = command.Start(DESIGNS["lpn-50"], folder, go_on=True, seed=4, **learnt)
+    (folder / "log.jsonl").write_text(json.dumps({"samples": 64, "minutes": 2.4}) + "\n")
+    facts = training_facts(start.design, folder, folder, start.way, start.seed, {"samples": 7})
+    assert facts["command"] == (
+        "python -m converters train lpn-50 --data DATA --minutes 3 --continue --recipe mapd "
+        "--teacher movenet-thunder.bin --shares 0.3 0.25 --labels l.json --seed 4"
+    )
+    assert (facts["samples"], facts["before"]) == (64, {"samples": 7})
+    assert facts["data"]["lsp"]["pictures"] == 3
+    again = replace(start, go_on=False, method=None, teacher=None, shares=None, labels=None)
+    assert again.way == ["--seed", "4"]
 
 
 @pytest.fixture

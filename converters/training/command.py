@@ -61,7 +61,12 @@ class Start:
     @property
     def way(self) -> list[str]:
         """How the command says what the run learns from, and with which seed."""
-        return [*(["--continue"] if self.go_on else []), *self.options(), "--seed", str(self.seed)]
+        way = ["--continue"] if self.go_on else []
+        way += ["--recipe", self.method] if self.method else []
+        way += ["--teacher", Path(self.teacher).name] if self.teacher else []
+        way += ["--shares", *(f"{share:g}" for share in self.shares)] if self.shares else []
+        way += ["--labels", self.labels.name] if self.labels else []
+        return [*way, "--seed", str(self.seed)]
 
     def before(self, run: Path) -> dict[str, Any] | None:
         """Training facts of the weights the run starts from; None for random ones.
@@ -81,13 +86,6 @@ class Start:
             )
         before: dict[str, Any] | None = begun["before"]
         return before
-
-    def options(self) -> list[str]:
-        """Of the command, for the record."""
-        options = ["--recipe", self.method] if self.method else []
-        options += ["--teacher", Path(self.teacher).name] if self.teacher else []
-        options += ["--shares", *(f"{share:g}" for share in self.shares)] if self.shares else []
-        return options + (["--labels", self.labels.name] if self.labels else [])
 
     def training(self, budget: Budget, run: Path) -> Training:
         """The run, or what is left of it.
@@ -146,7 +144,7 @@ def train(start: Start, budget: Budget, run: Path | None = None) -> Path:
     training = start.training(budget, run)
     best, network = training.fit(), training.network
     network.load_state_dict(torch.load(best, map_location="cpu", weights_only=True))
-    facts = training_facts(design, run, start.data, start.before(run), start.options(), start.seed)
+    facts = training_facts(design, run, start.data, start.way, start.seed, start.before(run))
     save_weights(network, run, facts)
     return save_weights(network, start.folder, facts)
 
