@@ -31,7 +31,7 @@ def crowds(draw, max_people=8, ties=True):
     if ties:
         if draw(st.booleans()):
             keypoint_scores[:], areas[:] = 0.7, 4000
-        scores = draw(npst.arrays(np.float32, n, elements=st.sampled_from([0, 0.3, 0.5, 1.0])))
+        scores = draw(npst.arrays(np.float32, n, elements=st.sampled_from([0, 0.25, 0.5, 1.0])))
         for copy, original in draw(st.lists(st.tuples(*[st.integers(0, max(n - 1, 0))] * 2), max_size=3)) if n else ():
             keypoints[copy], keypoint_scores[copy] = keypoints[original], keypoint_scores[original]
             areas[copy] = areas[original] * draw(st.sampled_from([1, 1, 2]))

@@ -148,7 +148,10 @@ def _find(estimator: Any, jobs: list[tuple[Path, Path | None]]) -> list[Any]:
 def _write(annotated: Any, path: Path, target: Path) -> None:
     from mobilepose_sdk.opencv import cv2
 
-    written, encoded = cv2.imencode(target.suffix, annotated)
+    try:
+        written, encoded = cv2.imencode(target.suffix, annotated)
+    except cv2.error:  # how OpenCV 4.8 says so
+        written = False
     if not written:
         height, width = annotated.shape[:2]
         raise InvalidInputError(f"{str(path)!r} is too large to be written as {target.suffix}: {width}×{height}")
