@@ -30,7 +30,9 @@ REPORT_EVERY = 0.5
 EVALUATE_EVERY = 6.0
 """Minutes."""
 EVALUATING = 0.05
-"""Largest share of a run's time: on a slow processor evaluations are farther apart."""
+"""Share of a run's time that evaluations may take: on a slow processor they are farther apart."""
+LONGEST_WAIT = 20.0
+"""Minutes from one evaluation to the next, whatever it takes: a run that is killed loses no more."""
 ON_GPU = 4
 """A GPU is filled by batches this many times as large, and is evaluated as much more often; the learning rate goes up
 with the root of it, since as many gradients are averaged."""
@@ -167,6 +169,7 @@ class Training:
             # Kernels of these networks are so short that a GPU waits for the next one most of the time, unless their
             # whole sequence is recorded, which is what this mode does.
             self.model = torch.compile(self.model, mode="reduce-overhead", dynamic=False)
+        self.wait = self.evaluate_every
         self.average = AveragedWeights(self.network)
         self.optimizer = MuonAdamW(self.network, recipe.peak_rate, recipe.weight_decay)
         self.task, self.recipe, self.budget, self.run = task, recipe, budget, run
@@ -226,7 +229,7 @@ class Training:
             if self.minutes - reported > REPORT_EVERY:
                 self._report((self.samples - began[1]) / (self.minutes - began[0]) / 60, float(total) / step)
                 reported = self.minutes
-            if done or restart or self.minutes - evaluated > self.evaluate_every:
+            if done or restart or self.minutes - evaluated > self.wait:
                 self._evaluate(stage, float(total) / step)
                 evaluated = self.minutes
             if restart:
@@ -274,7 +277,8 @@ class Training:
         if score > self.best:
             self.best = score
             torch.save(self.average.network.state_dict(), self.run / "best.pt")
-        self.evaluate_every = max(self.evaluate_every, (time.monotonic() - began) / 60 / EVALUATING)
+        affordable = (time.monotonic() - began) / 60 / EVALUATING
+        self.wait = min(max(self.evaluate_every, affordable), LONGEST_WAIT)
         self._save()
 
     def _save(self) -> None:
