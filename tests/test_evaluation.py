@@ -13,79 +13,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from coco_people import BOXES, HEIGHT, WIDTH, Knowing, dataset, entry, evaluate, mpii, scattered
 from fakes import FakePose, FakeRuntime, make_card, paint_person, peaks, write_model
 
 from mobilepose_sdk import PoseEstimator, runtimes
-from mobilepose_sdk.coco_files import read_annotations, read_poses
 from mobilepose_sdk.errors import InvalidInputError, MissingDependencyError, SourceNotFoundError
-from mobilepose_sdk.evaluation import evaluate_detector, evaluate_poses, evaluate_results
+from mobilepose_sdk.evaluation import evaluate_detector, evaluate_results
 from mobilepose_sdk.metrics import COCO_STATS
-from mobilepose_sdk.results import PoseResult
 from mobilepose_sdk.skeleton import COCO_17, CROWDPOSE_14, LSP_14, MPII_16
-
-WIDTH, HEIGHT = 320, 240
-BOXES = np.array([[30, 20, 90, 130], [180, 60, 280, 220]], dtype=np.float32)
-
-
-def layout(box) -> np.ndarray:
-    """(17, 2) keypoints spread over a box."""
-    share = np.random.default_rng(3).uniform(0.1, 0.9, (17, 2))
-    return box[:2] + share * (np.array(box[2:]) - box[:2])
-
-
-def entry(number: int, image_id: int, box, **changes) -> dict:
-    x1, y1, x2, y2 = map(float, box)
-    keypoints = np.column_stack([layout(np.array(box)), np.full(17, 2)])
-    return {
-        "id": number,
-        "image_id": image_id,
-        "category_id": 1,
-        "bbox": [x1, y1, x2 - x1, y2 - y1],
-        "area": (x2 - x1) * (y2 - y1),
-        "iscrowd": 0,
-        "num_keypoints": 17,
-        "keypoints": keypoints.ravel().tolist(),
-        **changes,
-    }
-
-
-def dataset(folder: Path, **changes) -> Path:
-    """Three pictures, by two sources: two people, one person, nobody."""
-    people = [entry(1, 10, BOXES[0]), entry(2, 10, BOXES[1]), entry(3, 20, BOXES[1])]
-    sources = {10: "beach", 20: "street", 30: "street"}
-    (folder / "images").mkdir()
-    for image_id in sources:
-        cv2.imwrite(str(folder / "images" / f"{image_id}.png"), np.zeros((HEIGHT, WIDTH, 3), np.uint8))
-    content = {
-        "images": [
-            {"id": i, "file_name": f"{i}.png", "width": WIDTH, "height": HEIGHT, "source": s}
-            for i, s in sources.items()
-        ],
-        "annotations": people,
-        "categories": [{"id": 1, "name": "person"}],
-        **changes,
-    }
-    (folder / "people.json").write_text(json.dumps(content), encoding="utf-8")
-    return folder / "people.json"
-
-
-class Knowing:
-    """An estimator that answers every box, or what it ``sees`` in a picture, with the annotated pose, moved."""
-
-    card = make_card()
-
-    def __init__(self, sees=None, moved: float = 0.0) -> None:
-        self.sees, self.moved = sees or {}, moved
-
-    def batch(self, images, boxes=None):
-        boxes = [self.sees.get(path.name, np.zeros((0, 4))) for path in images] if boxes is None else boxes
-        return [self._result(np.asarray(given)) for given in boxes]
-
-    def _result(self, boxes):
-        n = len(boxes)
-        keypoints = np.array([layout(box) for box in boxes]).reshape(n, 17, 2) + self.moved
-        return PoseResult(keypoints, np.ones((n, 17)), boxes, np.full(n, 0.9), (WIDTH, HEIGHT), COCO_17)
-
 
 SEES_ALL = {"10.png": BOXES, "20.png": BOXES[1:]}
 
@@ -93,10 +28,6 @@ SEES_ALL = {"10.png": BOXES, "20.png": BOXES[1:]}
 @pytest.fixture
 def file(tmp_path):
     return dataset(tmp_path)
-
-
-def evaluate(file, estimator, **options):
-    return evaluate_poses(estimator, file, file.parent / "images", **options)
 
 
 @pytest.mark.parametrize("boxes", ["given", "detected"])
@@ -119,8 +50,8 @@ def test_a_missed_person_is_all_wrong(file):
 
 def test_a_right_pose_in_a_box_that_overlaps_less_than_half_is_nobodys(file):
     class Beside(Knowing):
-        def _result(self, boxes):
-            result = super()._result(boxes)
+        def result(self, boxes):
+            result = super().result(boxes)
             return replace(result, boxes=result.boxes + [60, 0, 60, 0])
 
     assert evaluate(file, Beside(SEES_ALL), boxes="detected").figures["all"]["PCK@0.2"] == 0
@@ -209,29 +140,6 @@ def test_a_real_estimator_is_measured_from_picture_files(tmp_path, monkeypatch):
 
 
 # Against pycocotools, on files
-
-
-def scattered(folder: Path, skeleton=COCO_17, pictures: int = 5) -> tuple[Path, Path]:
-    """An annotation file of people of all sizes, and a results file of mixed quality, some of it wrong or missing."""
-    rng, k = np.random.default_rng(7), len(skeleton)
-    people, results = [], []
-    for image_id in range(1, pictures + 1):
-        for _ in range(4):
-            box = np.concatenate([low := rng.uniform(0, 300, 2), low + rng.uniform(20, 250, 2)])
-            points = np.column_stack([rng.uniform(box[:2], box[2:], (k, 2)), rng.integers(0, 3, k)])
-            changes = {"keypoints": points.ravel().tolist(), "num_keypoints": int((points[:, 2] > 0).sum())}
-            people.append(entry(len(people) + 1, image_id, box, **changes))
-            for _ in range(rng.integers(0, 3)):
-                found = points + [[*rng.normal(0, 8 * rng.random(), 2), 0]]
-                results.append(
-                    {"image_id": image_id, "category_id": 1, "keypoints": found.ravel().tolist(), "score": rng.random()}
-                )
-    images = [{"id": i, "file_name": f"{i}.png", "width": 640, "height": 480} for i in range(1, pictures + 1)]
-    categories = [{"id": 1, "name": "person", "keypoints": list(skeleton.names)}]
-    content = {"images": images, "annotations": people, "categories": categories}
-    (folder / "truth.json").write_text(json.dumps(content), encoding="utf-8")
-    (folder / "found.json").write_text(json.dumps(results), encoding="utf-8")
-    return folder / "truth.json", folder / "found.json"
 
 
 def summary(truth: Path, found: Path, sigmas=COCO_17.sigmas) -> np.ndarray:
@@ -340,8 +248,8 @@ def test_every_keypoint_has_its_row(file):
     class LameWrist(Knowing):
         """Its right wrists are far away."""
 
-        def _result(self, boxes):
-            result = super()._result(boxes)
+        def result(self, boxes):
+            result = super().result(boxes)
             keypoints = result.keypoints.copy()
             keypoints[:, COCO_17.names.index("right_wrist")] += 500
             return replace(result, keypoints=keypoints)
@@ -371,20 +279,6 @@ def test_the_mean_of_the_keypoints_similarities_is_the_oks(tmp_path):
 
 
 # Other skeletons
-
-
-def sixteen(box) -> np.ndarray:
-    """(16, 2): the fake person of :func:`layout`, in MPII's order; the neck and the top of the head anywhere."""
-    result = Knowing()._result(np.array([box])).to_skeleton(MPII_16)
-    return np.nan_to_num(result.keypoints[0], nan=float(box[0]))
-
-
-def mpii(folder: Path, names=MPII_16.names, **changes) -> Path:
-    people = []
-    for number, (image_id, box) in enumerate([(10, BOXES[0]), (20, BOXES[1])], 1):
-        points = np.column_stack([sixteen(box), np.full(16, 2)]).ravel().tolist()
-        people.append(entry(number, image_id, box, keypoints=points, num_keypoints=16, **changes))
-    return dataset(folder, annotations=people, categories=[{"id": 1, "name": "person", "keypoints": list(names)}])
 
 
 def test_poses_are_converted_to_the_files_skeleton(tmp_path):
@@ -424,25 +318,6 @@ def test_a_person_without_a_head_box_is_left_out_of_pckh(tmp_path):
     assert math.isnan(figures["street"]["PCKh@0.5"])
 
 
-@pytest.mark.parametrize("skeleton", [CROWDPOSE_14, LSP_14, MPII_16], ids=lambda skeleton: skeleton.name)
-def test_a_files_skeleton_is_the_one_it_names(tmp_path, skeleton):
-    assert read_poses(scattered(tmp_path, skeleton)[0]).skeleton is skeleton
-
-
-def test_16_keypoints_without_names_are_mpiis(tmp_path):
-    assert read_poses(mpii(tmp_path, names=())).skeleton is MPII_16
-
-
-def test_crowdpose_has_no_areas_of_its_own(tmp_path):
-    truth, _ = scattered(tmp_path, CROWDPOSE_14)
-    content = json.loads(truth.read_text())
-    for person in content["annotations"]:
-        del person["area"]
-    truth.write_text(json.dumps(content))
-    people = read_poses(truth).content["annotations"]
-    assert all(person["area"] == pytest.approx(0.53 * person["bbox"][2] * person["bbox"][3]) for person in people)
-
-
 def test_a_model_of_another_skeleton_is_measured(tmp_path, monkeypatch):
     """A network of 16 heatmaps, whose every keypoint is in the middle of the crop."""
     runtime = FakeRuntime(peaks(np.tile([12.0, 16.0], (16, 1)), (24, 32)))
@@ -475,118 +350,10 @@ def test_a_bottom_up_model_finds_people_by_itself_in_all_pictures(file):
     assert evaluate(file, Seeing(SEES_ALL)).figures == evaluate(file, Knowing(SEES_ALL), boxes="detected").figures
 
 
-# Files that are none
-
-
-def second_person(**changes) -> dict:
-    return {"annotations": [entry(5, 10, BOXES[0]), {**entry(6, 10, BOXES[1]), **changes}]}
-
-
-def second_image(**changes) -> dict:
-    return {"images": [{"id": 10, "file_name": "10.png"}, {"id": 20, "file_name": "20.png", **changes}]}
-
-
-WITHOUT_PEOPLE = {"annotations": []}
-BROKEN = {
-    "nobody": (WITHOUT_PEOPLE, "no person with labelled keypoints"),
-    "no categories": ({"categories": []}, "needs 'categories'"),
-    "boxes only": (
-        {"annotations": [{"id": 5, "image_id": 10, "bbox": [0, 0, 9, 9]}]},
-        "annotation 5 lacks category_id, area",
-    ),
-    "14 keypoints": (
-        {"annotations": [entry(5, 10, BOXES[0], keypoints=[1] * 42)]},
-        r"people of 42 keypoint numbers.*coco-17 \(17\); crowdpose-14 \(14\); lsp-14 \(14\).*named in categories",
-    ),
-    "5 keypoints": (
-        {"annotations": [entry(5, 10, BOXES[0]), entry(6, 10, BOXES[0], keypoints=[1] * 15)]},
-        "annotation 6 has the keypoints.*15 values.*accepted: 51.*coco-17",
-    ),
-    "images null": ({"images": None}, "people.json' has the images None; accepted: a list of objects"),
-    "an image without an id": ({"images": [{"file_name": "10.png"}]}, "the image at index 0 lacks id"),
-    "an image without a name": ({"images": [{"id": 10}]}, "image 10 lacks file_name"),
-    "an image's name a number": (second_image(file_name=5), "image 20 has the file_name 5; accepted: a text"),
-    "an image's source a number": (second_image(source=5), "image 20 has the source 5; accepted: a text or null"),
-    "an image's id a list": (second_image(id=[20]), r"the image at index 1 has the id \[20\]; accepted: a number"),
-    "categories an object": ({"categories": {"id": 1}}, "has the categories.*accepted: a list of objects"),
-    "a category without an id": ({"categories": [{"name": "person"}]}, "the category at index 0 lacks id"),
-    "a category's keypoints null": (
-        {"categories": [{"id": 1, "keypoints": None}]},
-        "category 1 has the keypoints None",
-    ),
-    "annotations null": ({"annotations": None}, "has the annotations None; accepted: a list of objects"),
-    "annotations texts": ({"annotations": ["x"]}, r"has the annotations \['x'\]; accepted: a list of objects"),
-    "an id a list": (second_person(id=[6]), r"the annotation at index 1 has the id \[6\]"),
-    "an id a text": (second_person(id="six"), "annotation 'six' has the id 'six'; accepted: a finite number"),
-    "an image_id a list": (second_person(image_id=[10]), r"annotation 6 has the image_id \[10\]"),
-    "keypoints null": (
-        second_person(keypoints=None),
-        "annotation 6 has the keypoints None; accepted: 51 finite numbers",
-    ),
-    "keypoints texts": (second_person(keypoints=["1"] * 51), "annotation 6 has the keypoints.*accepted: 51"),
-    "an area null": (
-        second_person(area=None),
-        "annotation 6 has the area None; accepted: a finite number of at least 0",
-    ),
-    "an area a text": (second_person(area="9"), "annotation 6 has the area '9'"),
-    "iscrowd null": (second_person(iscrowd=None), "annotation 6 has the iscrowd None; accepted: 0 or 1"),
-    "a box of 3 numbers": (second_person(bbox=[0, 0, 9]), r"annotation 6 has the bbox \[0, 0, 9\]; accepted: 4 finite"),
-    "a head of 3 numbers": (second_person(bbox_head=[0, 0, 9]), "annotation 6 has the bbox_head.*accepted: 4.*or null"),
-    "a box without an area": (
-        second_person(bbox=[10, 10, 0, 5]),
-        r"people.json': annotation 6 has labelled keypoints and the bbox \[10, 10, 0, 5\]; accepted: a width",
-    ),
-    "a box outside its picture": (second_person(bbox=[WIDTH, 0, 9, 9]), "annotation 6.*not wholly outside the picture"),
-}
-
-
-@pytest.mark.parametrize(("changes", "message"), BROKEN.values(), ids=BROKEN)
-def test_a_file_that_cannot_be_measured_is_refused_before_any_picture_is_read(tmp_path, changes, message):
-    with pytest.raises(InvalidInputError, match=message):
-        evaluate(dataset(tmp_path, **changes), estimator=None)
-
-
-UNLABELLED = {"keypoints": [0] * 51, "num_keypoints": 0}
-ACCEPTED = {
-    "an unlabelled person's box without an area": second_person(bbox=[10, 10, 0, 5], **UNLABELLED),
-    "a crowd's box without an area": second_person(bbox=[10, 10, 0, 5], iscrowd=1),
-    "a crowd's segmentation": second_person(iscrowd=1, segmentation={"counts": [9], "size": [3, 3]}),
-    "a head null": second_person(bbox_head=None),
-    "a picture of unknown size": second_person(bbox=[9999, 0, 9, 9]) | second_image(),
-    "a picture lying on its side": second_person(bbox=[0, HEIGHT, 9, 9]),
-    "names for pictures' ids": {
-        "images": [{"id": "ten", "file_name": "10.png"}],
-        "annotations": [entry(5, "ten", BOXES[0])],
-    },
-}
-
-
-@pytest.mark.parametrize("changes", ACCEPTED.values(), ids=ACCEPTED)
-def test_what_does_no_harm_is_measured(tmp_path, changes):
-    assert evaluate(dataset(tmp_path, **changes), Knowing()).figures["all"]["pictures"] == 1
-
-
-def test_a_source_null_is_none(tmp_path):
-    file = dataset(tmp_path, **second_image(source=None))
-    assert list(evaluate(file, Knowing()).figures) == ["all"]
-
-
 def test_a_missing_pycocotools_is_noticed_before_any_picture_is_read(file, monkeypatch):
     monkeypatch.setitem(sys.modules, "pycocotools.coco", None)
     with pytest.raises(MissingDependencyError, match=r"pip install 'mobilepose-sdk\[eval\]'"):
         evaluate(file, estimator=None)
-
-
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"images": []}'], ids=repr)
-def test_what_is_no_coco_file_is_refused(tmp_path, content):
-    (tmp_path / "people.json").write_text(content, encoding="utf-8")
-    with pytest.raises(InvalidInputError, match=r"people\.json"):
-        read_annotations(tmp_path / "people.json")
-
-
-def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(SourceNotFoundError, match=r"nothing\.json"):
-        read_annotations(tmp_path / "nothing.json")
 
 
 # Detectors
