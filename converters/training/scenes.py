@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from converters.training.augmentation import Augmentation, change_colour
+from converters.training.mosaic import Tile, draw_grid, tiles
 from converters.training.pictures import PicturePack
 from converters.training.samples import ShuffledSamples
 
@@ -52,19 +52,15 @@ class Scenes(ShuffledSamples[tuple[Tensor, ...]]):
     def sample(self, index: int, rng: np.random.Generator) -> tuple[Tensor, ...]:
         width, height = self.input_size
         canvas = np.zeros((height, width, 3), dtype=np.uint8)
-        grid = int(rng.choice(list(GRIDS), p=list(GRIDS.values())))
-        across, down = (_cuts(side, grid, rng) for side in self.input_size)
-        tiles = [(left, top, right, bottom) for top, bottom in pairwise(down) for left, right in pairwise(across)]
-        chosen = [index, *map(int, rng.integers(0, self.count, len(tiles) - 1))]
-        boxes = [self._paste(canvas, tile, i, rng, SMALLEST[grid]) for tile, i in zip(tiles, chosen)]
+        grid = draw_grid(GRIDS, rng)
+        shown = tiles(self.input_size, grid, index, self.count, rng)
+        boxes = [self._paste(canvas, tile, i, rng, SMALLEST[grid]) for tile, i in shown]
         kept = np.concatenate(boxes)[:MOST_PEOPLE]
         padded = np.full((MOST_PEOPLE, 4), np.nan, dtype=np.float32)
         padded[: len(kept)] = kept
         return torch.from_numpy(canvas.transpose(2, 0, 1).copy()), torch.from_numpy(padded)
 
-    def _paste(
-        self, canvas: Array, tile: tuple[int, int, int, int], index: int, rng: np.random.Generator, smallest: float
-    ) -> Array:
+    def _paste(self, canvas: Array, tile: Tile, index: int, rng: np.random.Generator, smallest: float) -> Array:
         """Draw a moved, scaled, stretched, perhaps mirrored picture into the tile; returns its people's boxes."""
         left, top, right, bottom = tile
         picture, boxes = self.pack[self.ids[index]], self.boxes[self.ids[index]]
@@ -109,9 +105,3 @@ def _empty_window(size: tuple[int, int], boxes: Array, rng: np.random.Generator)
         return None
     x1, y1, x2, y2 = wide[rng.integers(len(wide))]
     return slice(y1, y2), slice(x1, x2)
-
-
-def _cuts(side: int, count: int, rng: np.random.Generator) -> list[int]:
-    """Borders of ``count`` tiles along a side, the inner ones moved by up to a fifth of a tile."""
-    moved = np.arange(1, count) + rng.uniform(-0.2, 0.2, count - 1)
-    return [0, *(int(side * cut / count) for cut in moved), side]
