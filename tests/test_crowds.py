@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -21,6 +23,20 @@ WHOLE = Augmentation(colour=0, blur_share=0, rotation_share=0, scale=0, aspect=1
 SIZE = (384, 320)
 DOT = 100
 """The drawn people's keypoints are brighter, wherever they lie between pixels; nothing else is."""
+
+
+@contextmanager
+def annotations(folder: Path) -> Iterator[dict]:
+    """What is annotated for training; changes to it are kept."""
+    file = folder / "train.json"
+    content = json.loads(file.read_text())
+    yield content
+    file.write_text(json.dumps(content))
+
+
+def box_alone(image_id: int, box: list[int]) -> dict:
+    """Somebody of whom no keypoint is known."""
+    return {"id": 100 + image_id, "image_id": image_id, "bbox": box, "keypoints": []}
 
 
 def labelled(sample) -> np.ndarray:
@@ -50,12 +66,11 @@ def test_keypoints_lie_on_what_they_name(folder: Path) -> None:
 
 def test_the_mirrored_persons_left_is_right(folder: Path) -> None:
     """Everybody has the left shoulder on the picture's left: mirrored, it is the other shoulder's place."""
-    content = json.loads((folder / "train.json").read_text())
-    for entry in content["annotations"]:
-        keypoints = np.reshape(entry["keypoints"], (17, 3))
-        keypoints[5], keypoints[6] = (40, 80, 2), (120, 80, 2)
-        entry["keypoints"] = keypoints.ravel().tolist()
-    (folder / "train.json").write_text(json.dumps(content))
+    with annotations(folder) as content:
+        for entry in content["annotations"]:
+            keypoints = np.reshape(entry["keypoints"], (17, 3))
+            keypoints[5], keypoints[6] = (40, 80, 2), (120, 80, 2)
+            entry["keypoints"] = keypoints.ravel().tolist()
     crowds = Crowds(folder, SIZE, WHOLE, seed=0)
     for draw in range(20):
         _, keypoints, weights, _ = crowds[draw]
@@ -65,15 +80,13 @@ def test_the_mirrored_persons_left_is_right(folder: Path) -> None:
 
 def test_whoever_has_a_box_alone_is_masked(folder: Path) -> None:
     """In the corner of every picture, blue."""
-    content = json.loads((folder / "train.json").read_text())
-    for image in content["images"]:
-        path = str(folder / "images" / image["file_name"])
-        picture = cv2.imread(path)
-        picture[2:18, 2:18] = (255, 0, 0)
-        cv2.imwrite(path, picture)
-        somebody = {"id": 100 + image["id"], "image_id": image["id"], "bbox": [0, 0, 20, 20], "keypoints": []}
-        content["annotations"].append(somebody)
-    (folder / "train.json").write_text(json.dumps(content))
+    with annotations(folder) as content:
+        for image in content["images"]:
+            path = str(folder / "images" / image["file_name"])
+            picture = cv2.imread(path)
+            picture[2:18, 2:18] = (255, 0, 0)
+            cv2.imwrite(path, picture)
+            content["annotations"].append(box_alone(image["id"], [0, 0, 20, 20]))
     crowds = Crowds(folder, SIZE, WHOLE, seed=0, color="bgr")
     for draw in range(20):
         sample = crowds[draw]
@@ -85,11 +98,8 @@ def test_whoever_has_a_box_alone_is_masked(folder: Path) -> None:
 
 
 def test_a_mask_beyond_the_picture_is_dropped(folder: Path) -> None:
-    content = json.loads((folder / "train.json").read_text())
-    for entry in content["annotations"][:6]:
-        beyond = {"id": 100 + entry["id"], "image_id": entry["image_id"], "bbox": [900, 0, 20, 20], "keypoints": []}
-        content["annotations"].append(beyond)
-    (folder / "train.json").write_text(json.dumps(content))
+    with annotations(folder) as content:
+        content["annotations"] += [box_alone(image["id"], [900, 0, 20, 20]) for image in content["images"]]
     crowds = Crowds(folder, SIZE, PLAIN, seed=0)
     for draw in range(20):
         assert crowds[draw][3].isnan().all()

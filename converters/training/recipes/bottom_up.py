@@ -22,7 +22,7 @@ SIGMA = 2.0
 EMPHASIS = 4.0
 """How many times more the peak of a target counts, beside what every pixel counts."""
 STEM = ("features.0.", "features.1.", "features.2.")
-"""The layers that see the largest maps, left alone at full size: steps are one and a half times as fast."""
+"""The layers that see the largest maps, left alone at full size: steps are much faster."""
 
 
 def recipe(input_size: tuple[int, int]) -> Recipe:
