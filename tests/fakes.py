@@ -13,6 +13,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from mobilepose_sdk.decoding.distances import BINS, STRIDES
@@ -41,6 +42,12 @@ def paint_person(picture: np.ndarray, box: tuple[float, float, float, float], co
     keypoints[LEFT] += aside
     keypoints[RIGHT] -= aside
     return keypoints
+
+
+def colourful_pictures() -> list[np.ndarray]:
+    """Two of different shapes, smooth and colourful."""
+    rng = np.random.default_rng(0)
+    return [cv2.resize(rng.integers(0, 256, (6, 5, 3), dtype=np.uint8), size) for size in ((333, 500), (500, 281))]
 
 
 def peaks(xy: np.ndarray, size: tuple[int, int], height: Any = 1.0) -> np.ndarray:

@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import warnings
-from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
 import torch
-from fakes import FakeRuntime, make_card
+from fakes import colourful_pictures
 
 from converters.__main__ import main
 from converters.catalogue import DESIGNS, GROUPING
-from converters.quantization import calibration_inputs, inputs_from_pictures
 from converters.to_openvino import PictureInput
 from mobilepose_sdk import PoseEstimator, runtimes
 from mobilepose_sdk.models import ModelCard
-from mobilepose_sdk.pipelines.bottom_up import BottomUp
-from mobilepose_sdk.skeleton import COCO_17
 
 NAME = "efficienthrnet-h-4"
 SIDE = 384
-
-
-def pictures():
-    """Two of different shapes, smooth and colourful."""
-    rng = np.random.default_rng(0)
-    return [cv2.resize(rng.integers(0, 256, (6, 5, 3), dtype=np.uint8), size) for size in ((333, 500), (500, 281))]
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +38,7 @@ def folder(network, tmp_path_factory):
     checkpoint = {"state_dict": {f"module.{name}": tensor for name, tensor in network.state_dict().items()}}
     torch.save(checkpoint, place / "h-4.pth")
     (place / "pictures").mkdir()
-    for number, picture in enumerate(pictures()):
+    for number, picture in enumerate(colourful_pictures()):
         cv2.imwrite(str(place / "pictures" / f"{number}.png"), picture)
     said: list[str] = []
     handler = logging.Handler()
@@ -100,60 +89,9 @@ def test_the_files_compute_what_the_network_does_at_every_size(folder, network, 
 @pytest.mark.parametrize("options", [{}, {"precision": "int8"}, {"flip_test": True}, {"scales": (0.5, 1)}], ids=repr)
 def test_the_folder_is_opened_like_any_other_model(folder, options):
     with PoseEstimator(folder[0], **options) as estimator:
-        results = estimator.batch(pictures())
-    for picture, result in zip(pictures(), results, strict=True):
+        results = estimator.batch(colourful_pictures())
+    for picture, result in zip(colourful_pictures(), results, strict=True):
         assert len(result) > 0
         assert result.image_size == picture.shape[1::-1]
         assert np.isfinite(result.keypoints).all()
         assert (result.boxes >= 0).all() and (result.boxes <= np.tile(result.image_size, 2)).all()
-
-
-# Calibration
-
-
-def seen_by_the_pipeline(picture, card):
-    empty = np.zeros((51, 8, 8), np.float32)
-
-    class Seeing(FakeRuntime):
-        def __call__(self, batch):
-            super().__call__(batch)
-            return [empty[None, :34], empty[None, 34:]]
-
-    runtime = Seeing(empty)
-    BottomUp(card, runtime, COCO_17, {})([picture], [None])
-    return runtime.seen[0]
-
-
-def test_int8_is_calibrated_on_what_the_pipeline_shows_the_network(tmp_path):
-    for number, picture in enumerate(pictures()):
-        cv2.imwrite(str(tmp_path / f"{number}.png"), picture)
-    inputs = inputs_from_pictures(tmp_path, DESIGNS[NAME])
-    card = make_card(approach="bottom-up", input_size=[SIDE, SIDE], color="rgb")
-    assert len(inputs) == 2
-    for given, picture in zip(inputs, pictures(), strict=True):
-        np.testing.assert_array_equal(given, seen_by_the_pipeline(picture, card))
-
-
-def test_a_top_down_network_is_calibrated_on_people_in_its_own_colour_order(tmp_path, monkeypatch):
-    class Finds:
-        def __call__(self, image):
-            return np.array([[10, 20, 200, 250], [50, 5, 90, 100]], np.float32), np.ones(2)
-
-    monkeypatch.setattr("converters.quantization.PersonDetector", Finds)
-    cv2.imwrite(str(tmp_path / "0.png"), pictures()[0])
-    bgr, rgb = (inputs_from_pictures(tmp_path, replace(DESIGNS["lpn-50"], color=color)) for color in ("bgr", "rgb"))
-    assert [crop.shape for crop in bgr] == [(1, 256, 192, 3)] * 2
-    np.testing.assert_array_equal(np.stack(bgr), np.stack(rgb)[..., ::-1])
-
-
-def test_our_own_calibration_of_a_bottom_up_network_is_on_whole_pictures(tmp_path, monkeypatch):
-    """Of those whose people are all annotated."""
-    (tmp_path / "images").mkdir()
-    for number, picture in enumerate(pictures()):
-        cv2.imwrite(str(tmp_path / "images" / f"{number}.png"), picture)
-    images = [{"id": n, "file_name": f"{n}.png", "all_people_annotated": n == 1} for n in range(2)]
-    (tmp_path / "train.json").write_text(json.dumps({"images": images, "annotations": []}), encoding="utf-8")
-    monkeypatch.chdir(tmp_path)  # decoded pictures are kept in the working directory
-    (given,) = calibration_inputs(tmp_path, DESIGNS[NAME], count=1)
-    card = make_card(approach="bottom-up", input_size=[SIDE, SIDE], color="rgb")
-    np.testing.assert_array_equal(given, seen_by_the_pipeline(pictures()[1], card))
