@@ -1,6 +1,8 @@
 # The two commands of the README. Both make .venv and install what they need into it.
 PYTHON ?= python3
 BIN := .venv/bin
+# One test process a core: OpenMP's threads beside them would wait for each other, spinning.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 .PHONY: demo test test-opencv4 tflite clean
 
@@ -12,14 +14,14 @@ test: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(PYTEST)
 
 # Whatever uses OpenCV, with the major version that pip does not choose.
 OPENCV_TESTS := $(foreach name,sources preprocessing drawing heatmaps detection grouping video video_writer stream cli,tests/test_$(name).py)
 
 test-opencv4: .venv/installed-dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target .venv/opencv4 'opencv-python<5'
-	PYTHONPATH=.venv/opencv4 $(BIN)/python -m pytest -n auto --dist loadfile $(OPENCV_TESTS)
+	PYTHONPATH=.venv/opencv4 $(PYTEST) $(OPENCV_TESTS)
 
 # The environment that converts to TFLite; without it `make test` leaves that conversion out.
 tflite: .venv-tflite/installed
