@@ -1,5 +1,5 @@
 """Fixtures of streams: an estimator of fake people, frames they walk through, a camera that plays frames. Of the
-program: its options, and pictures for it. And of training: a small folder of data."""
+program: its options, pictures for it and a folder to write to. And of training: a small folder of data."""
 
 from __future__ import annotations
 
@@ -108,3 +108,9 @@ def pictures(tmp_path):
         return [str(tmp_path / name) for name in names]
 
     return write
+
+
+@pytest.fixture
+def out(tmp_path):
+    """A folder for what the program writes, not there yet."""
+    return tmp_path / "deep" / "out"

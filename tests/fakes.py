@@ -1,4 +1,5 @@
-"""Networks that answer by arithmetic, and model folders without a network: the SDK around a model, tested without one.
+"""Networks that answer by arithmetic, model folders without a network, and pictures: the SDK around a model, tested
+without one.
 
 The fake people are two soft blobs of light, ``PEOPLE_APART`` of their box's width apart. The fake pose network finds
 their centres in the crop it is given: ``left_*`` keypoints at the blob with the larger x, as for a person who faces the
@@ -42,12 +43,6 @@ def paint_person(picture: np.ndarray, box: tuple[float, float, float, float], co
     keypoints[LEFT] += aside
     keypoints[RIGHT] -= aside
     return keypoints
-
-
-def colourful_pictures() -> list[np.ndarray]:
-    """Two of different shapes, smooth and colourful."""
-    rng = np.random.default_rng(0)
-    return [cv2.resize(rng.integers(0, 256, (6, 5, 3), dtype=np.uint8), size) for size in ((333, 500), (500, 281))]
 
 
 def peaks(xy: np.ndarray, size: tuple[int, int], height: Any = 1.0) -> np.ndarray:
@@ -146,6 +141,19 @@ def distributions(distances: np.ndarray) -> np.ndarray:
         low = min(int(distance), BINS - 2)
         logits[side, low : low + 2] = np.log(np.maximum([low + 1 - distance, distance - low], 1e-15))
     return logits
+
+
+def colourful_pictures() -> list[np.ndarray]:
+    """Two of different shapes, smooth and colourful."""
+    rng = np.random.default_rng(0)
+    return [cv2.resize(rng.integers(0, 256, (6, 5, 3), dtype=np.uint8), size) for size in ((333, 500), (500, 281))]
+
+
+def write_pictures(folder: Path, pictures: list[np.ndarray]) -> None:
+    """Make a folder of them: ``0.png``, ``1.png`` and so on."""
+    folder.mkdir(exist_ok=True)
+    for number, picture in enumerate(pictures):
+        cv2.imwrite(str(folder / f"{number}.png"), picture)
 
 
 def card_entries(kind: str = "pose", **changes: Any) -> dict[str, Any]:

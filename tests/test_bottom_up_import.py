@@ -5,11 +5,10 @@ from __future__ import annotations
 import logging
 import warnings
 
-import cv2
 import numpy as np
 import pytest
 import torch
-from fakes import colourful_pictures
+from fakes import colourful_pictures, write_pictures
 
 from converters.__main__ import main
 from converters.catalogue import DESIGNS, GROUPING
@@ -37,9 +36,7 @@ def folder(network, tmp_path_factory):
     place = tmp_path_factory.mktemp("import")
     checkpoint = {"state_dict": {f"module.{name}": tensor for name, tensor in network.state_dict().items()}}
     torch.save(checkpoint, place / "h-4.pth")
-    (place / "pictures").mkdir()
-    for number, picture in enumerate(colourful_pictures()):
-        cv2.imwrite(str(place / "pictures" / f"{number}.png"), picture)
+    write_pictures(place / "pictures", colourful_pictures())
     said: list[str] = []
     handler = logging.Handler()
     handler.emit = lambda record: said.append(record.getMessage())

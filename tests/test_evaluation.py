@@ -139,6 +139,12 @@ def test_a_real_estimator_is_measured_from_picture_files(tmp_path, monkeypatch):
             assert evaluate(file, estimator, boxes=boxes).figures["street"]["PCK@0.2"] == 1
 
 
+def test_a_missing_pycocotools_is_noticed_before_any_picture_is_read(file, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pycocotools.coco", None)
+    with pytest.raises(MissingDependencyError, match=r"pip install 'mobilepose-sdk\[eval\]'"):
+        evaluate(file, estimator=None)
+
+
 # Against pycocotools, on files
 
 
@@ -348,12 +354,6 @@ class Seeing(Knowing):
 
 def test_a_bottom_up_model_finds_people_by_itself_in_all_pictures(file):
     assert evaluate(file, Seeing(SEES_ALL)).figures == evaluate(file, Knowing(SEES_ALL), boxes="detected").figures
-
-
-def test_a_missing_pycocotools_is_noticed_before_any_picture_is_read(file, monkeypatch):
-    monkeypatch.setitem(sys.modules, "pycocotools.coco", None)
-    with pytest.raises(MissingDependencyError, match=r"pip install 'mobilepose-sdk\[eval\]'"):
-        evaluate(file, estimator=None)
 
 
 # Detectors
