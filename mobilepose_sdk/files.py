@@ -23,6 +23,6 @@ def write_whole(path: Path, content: bytes) -> None:
     try:
         unfinished.write_bytes(content)
         unfinished.replace(target)
-    except OSError:
+    except BaseException:  # Ctrl-C leaves nothing behind either
         unfinished.unlink(missing_ok=True)
         raise

@@ -12,8 +12,9 @@ from mobilepose_sdk.opencv import cv2
 
 UNKNOWN_FPS = 30.0
 """Frames a second of sources that do not say."""
-FASTEST = 1000.0
-"""Sources that claim more frames a second do not say either."""
+TOO_FAST = 1000.0
+"""Sources that claim so many frames a second or more do not say either: it is the clock of WebM files that a browser
+recorded, which OpenCV reports in the place of their rate."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,4 +61,4 @@ class FrameReader(Protocol):
 def frame_rate(capture: Any) -> float:
     """Frames a second of an opened ``cv2.VideoCapture``; a guess where it does not know."""
     announced = float(capture.get(cv2.CAP_PROP_FPS))
-    return announced if 0 < announced <= FASTEST else UNKNOWN_FPS
+    return announced if 0 < announced < TOO_FAST else UNKNOWN_FPS

@@ -221,6 +221,10 @@ def centred_picture(image: Array, input_size: tuple[int, int]) -> NDArray[np.uin
     return np.asarray(warp_crops(image, matrices, input_size)[0])
 
 
-def as_channels(image: Array, color: str) -> Array:
-    """A BGR picture (…, 3) in the channel order a model reads, ``"bgr"`` or ``"rgb"``; a view."""
-    return image if color == "bgr" else image[..., ::-1]
+def as_channels(image: NDArray[np.uint8], color: str) -> NDArray[np.uint8]:
+    """A BGR picture, or several, (…, H, W, 3) uint8, in the channel order ``"bgr"``, as it is, or ``"rgb"``, a copy."""
+    if color == "bgr":
+        return image
+    # NumPy's image[..., ::-1] takes thirty times as long as soon as somebody needs it in one piece.
+    rows = np.ascontiguousarray(image).reshape(-1, *image.shape[-2:])
+    return np.asarray(cv2.cvtColor(rows, cv2.COLOR_BGR2RGB), np.uint8).reshape(image.shape)

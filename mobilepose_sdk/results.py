@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from mobilepose_sdk.conversion import conversion
 from mobilepose_sdk.drawing import DRAWN_SCORE, draw_poses
 from mobilepose_sdk.errors import InvalidIndexError, InvalidInputError, InvalidTypeError, MissingDependencyError
+from mobilepose_sdk.preprocessing import as_channels
 from mobilepose_sdk.skeleton import COCO_17, Skeleton
 from mobilepose_sdk.sources import ColorOrder, PictureSource, read_picture
 
@@ -227,8 +228,7 @@ class PoseResult:
         Raises:
             InvalidInputError: the picture is not of the size the result is for, or ``min_score`` is NaN.
         """
-        drawn = draw_poses(read_picture(image, color=color), self, min_score=min_score)
-        return drawn if color == "bgr" else np.ascontiguousarray(drawn[:, :, ::-1])
+        return as_channels(draw_poses(read_picture(image, color=color), self, min_score=min_score), color)
 
 
 def _checked_size(size: Any) -> tuple[int, int]:

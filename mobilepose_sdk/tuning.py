@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor, wait
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from mobilepose_sdk import tuning_store
 from mobilepose_sdk.errors import InvalidInputError
 from mobilepose_sdk.models import ModelCard
-from mobilepose_sdk.runtimes import Runtime, open_files
+from mobilepose_sdk.runtimes import Runtime, open_files, precision_of
 from mobilepose_sdk.threads import CPUSettings, Mode, candidates
 from mobilepose_sdk.topology import Topology, read_topology
 
@@ -80,7 +80,7 @@ def tune(
 
     Raises:
         ModelNotFoundError, ModelFileError: as when the model is opened.
-        InvalidInputError: fewer than one repeat.
+        InvalidInputError: fewer than one repeat, or an unknown runtime.
         MissingDependencyError, TuningStoreError: the winner cannot be kept; said before anything is measured.
     """
     if repeats < 1:
@@ -88,7 +88,7 @@ def tune(
     if keep:
         tuning_store.prepare()
     topology = read_topology()
-    precision = precision or next(iter(card.files.get(runtime, {})), "")
+    precision = precision_of(card, runtime, precision)
     width, height = card.input_size
     batch = np.random.default_rng(0).integers(0, 256, (BATCH[mode], height, width, 3), dtype=np.uint8)
     paths = card.verified_files(runtime, precision)
@@ -143,4 +143,5 @@ def _round(runtime: Runtime, batch: NDArray[np.uint8], streams: int, pool: Execu
     if streams == 1:
         runtime(batch)
     else:
-        wait([pool.submit(runtime, batch) for _ in range(streams)])
+        for answer in [pool.submit(runtime, batch) for _ in range(streams)]:
+            answer.result()

@@ -87,13 +87,13 @@ def test_whoever_has_a_box_alone_is_masked(folder: Path) -> None:
             picture[2:18, 2:18] = (255, 0, 0)
             cv2.imwrite(path, picture)
             content["annotations"].append(box_alone(image["id"], [0, 0, 20, 20]))
-    crowds = Crowds(folder, SIZE, WHOLE, seed=0, color="bgr")
+    crowds = Crowds(folder, SIZE, WHOLE, seed=0)
     for draw in range(20):
         sample = crowds[draw]
         picture, masked = sample[0].numpy(), sample[3]
         assert (~masked[:, 0].isnan()).sum() == people(sample)
         seen = visible(masked[None], SIZE, 1)[0].numpy() > 0
-        blue = (picture[0] > 200) & (picture[1] < 30)
+        blue = (picture[2] > 200) & (picture[1] < 30)
         assert blue.any() and not (blue & seen).any()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -28,6 +29,30 @@ def test_scenes_hold_one_or_many_people_all_within_the_picture(folder: Path) -> 
         counts.append(len(people))
     assert min(counts) <= 1
     assert max(counts) > 4
+
+
+def test_boxes_lie_on_the_people(folder: Path) -> None:
+    """Everybody is white, nothing else is: what a box covers is the white pixels, whatever was done to the picture."""
+    for image in (folder / "images").iterdir():
+        picture = np.zeros((160, 160, 3), np.uint8)
+        picture[25:135, 25:135] = 255
+        cv2.imwrite(str(image), picture)
+    errors = []
+    scenes = Scenes(folder, (384, 384), Augmentation(colour=0, tint_share=0, blur_share=0), seed=0)
+    for draw in range(60):
+        picture, boxes = scenes[draw]
+        for left, top, right, bottom in boxes[~boxes[:, 0].isnan()].numpy():
+            x1, y1, x2, y2 = (round(float(edge)) for edge in (left - 8, top - 8, right + 8, bottom + 8))
+            white = picture[0, max(y1, 0) : y2, max(x1, 0) : x2].numpy() / 255
+            if x1 < 0 or y1 < 0 or x2 > 384 or y2 > 384 or white[[0, -1]].any() or white[:, [0, -1]].any():
+                continue  # cut off by a tile's border, or too close to somebody else
+            columns, rows = white.mean(axis=0) / white.mean(axis=0).max(), white.mean(axis=1) / white.mean(axis=1).max()
+            middle = [(side * (np.arange(len(side)) + 0.5)).sum() / side.sum() for side in (columns, rows)]
+            errors.append([(left + right) / 2 - x1 - middle[0], (top + bottom) / 2 - y1 - middle[1]])
+            errors.append([right - left - columns.sum(), bottom - top - rows.sum()])
+    assert len(errors) > 100
+    np.testing.assert_allclose(np.mean(errors, axis=0), 0, atol=0.05)
+    np.testing.assert_allclose(errors, 0, atol=0.5)
 
 
 def test_an_empty_window_shows_nobody() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -181,7 +180,10 @@ def test_a_letterbox_that_shrinks_little_leaves_no_row_out(side):
 def test_channels_are_given_as_a_model_reads_them():
     picture = gradient(4, 5)
     assert as_channels(picture, "bgr") is picture
-    np.testing.assert_array_equal(as_channels(picture, "rgb"), cv2.cvtColor(picture, cv2.COLOR_BGR2RGB))
+    np.testing.assert_array_equal(as_channels(picture, "rgb"), picture[:, :, ::-1])
+    several = np.stack([picture, picture[::-1]])
+    np.testing.assert_array_equal(as_channels(several, "rgb"), several[..., ::-1])
+    np.testing.assert_array_equal(as_channels(several[:, 1:, ::2], "rgb"), several[:, 1:, ::2, ::-1])
 
 
 def test_a_large_person_is_averaged_not_sampled():

@@ -137,6 +137,13 @@ class TestArrays:
         np.testing.assert_array_equal(read_picture(four), picture())
         np.testing.assert_array_equal(read_picture(four, color="rgb"), picture()[:, :, ::-1])
 
+    @pytest.mark.parametrize("part", [np.s_[:, :], np.s_[3:9, 5:11], np.s_[::-1, ::2]])
+    def test_channels_that_were_turned_round_are_turned_back(self, part: Any) -> None:
+        rgb = np.ascontiguousarray(picture()[:, :, ::-1])[part]
+        for read in (read_picture(rgb, color="rgb"), read_picture(rgb[:, :, ::-1])):
+            assert read.flags.c_contiguous
+            np.testing.assert_array_equal(read, picture()[part])
+
     @pytest.mark.parametrize("shape", [(4, 5), (4, 5, 1)])
     def test_grey(self, shape: tuple[int, ...]) -> None:
         grey = np.arange(20, dtype=np.uint8).reshape(shape)

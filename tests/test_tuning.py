@@ -12,7 +12,7 @@ from fakes import write_model
 
 from mobilepose_sdk import models, runtimes, tuning, tuning_store
 from mobilepose_sdk.cli import main
-from mobilepose_sdk.errors import InvalidInputError, MissingDependencyError, TuningStoreError
+from mobilepose_sdk.errors import InvalidInputError, MissingDependencyError, ModelFileError, TuningStoreError
 from mobilepose_sdk.models import ModelCard
 from mobilepose_sdk.threads import CPUSettings, Threads, candidates, settings_for
 from mobilepose_sdk.topology import guessed, read_topology
@@ -78,6 +78,11 @@ def test_candidates_are_measured_in_turn_and_closed():
     assert all(one.closed for one in opened)
 
 
+def test_an_unknown_runtime_is_named(card, cache):
+    with pytest.raises(InvalidInputError, match="unknown runtime 'onnx'; accepted: openvino, tflite"):
+        tune(card, runtime="onnx")
+
+
 def test_every_stream_works_in_throughput_mode():
     log: list[CPUSettings] = []
     measure([CPUSettings(4, 4)], lambda one: Worker(log, one), BATCH, repeats=1)
@@ -95,6 +100,19 @@ def test_a_runtime_that_fails_closes_the_others():
 
     with pytest.raises(MemoryError):
         measure([CPUSettings(1), CPUSettings(2)], make, BATCH, repeats=1)
+    assert opened[0].closed
+
+
+@pytest.mark.parametrize("streams", [1, 2])
+def test_a_runtime_that_fails_at_work_is_not_a_fast_one(monkeypatch, streams):
+    opened: list[Worker] = []
+
+    def fail(worker, batch):
+        raise ModelFileError("out of memory")
+
+    monkeypatch.setattr(Worker, "__call__", fail)
+    with pytest.raises(ModelFileError, match="out of memory"):
+        measure([CPUSettings(2, streams)], lambda one: opened.append(Worker([], one)) or opened[-1], BATCH, repeats=1)
     assert opened[0].closed
 
 

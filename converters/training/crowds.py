@@ -16,7 +16,7 @@ from converters.training.mosaic import Tile, draw_grid, tiles
 from converters.training.people import Labels, labels_of
 from converters.training.pictures import PicturePack
 from converters.training.samples import ShuffledSamples
-from mobilepose_sdk.preprocessing import apply_affine, crop_matrices, crop_regions, warp_crops
+from mobilepose_sdk.preprocessing import apply_affine, as_channels, crop_matrices, crop_regions, warp_crops
 from mobilepose_sdk.skeleton import COCO_17
 
 Array = NDArray[Any]
@@ -38,7 +38,7 @@ class Crowd(NamedTuple):
 
 
 class Crowds(ShuffledSamples[tuple[Tensor, ...]]):
-    """Item: one picture or a mosaic of several (3, H, W), uint8 in the network's colour order; keypoints
+    """Item: one picture or a mosaic of several (3, H, W), uint8 RGB; keypoints
     (MOST_PEOPLE, K, 2) float32, input pixels; weights (MOST_PEOPLE, K) float32, 0 beyond the people there are; masked
     boxes (MOST_MASKED, 4) float32, NaN beyond.
 
@@ -52,23 +52,21 @@ class Crowds(ShuffledSamples[tuple[Tensor, ...]]):
         input_size: tuple[int, int],
         augmentation: Augmentation,
         seed: int,
-        color: str = "rgb",
         labels: Labels | None = None,
     ) -> None:
         annotations = json.loads((data / "train.json").read_text(encoding="utf-8"))
         self.crowds = read_crowds(annotations, labels or {})
         super().__init__(len(self.crowds), seed)
         self.pack = PicturePack(annotations, data / "images")
-        self.input_size, self.augmentation, self.color = input_size, augmentation, color
+        self.input_size, self.augmentation = input_size, augmentation
 
     def sample(self, index: int, rng: np.random.Generator) -> tuple[Tensor, ...]:
         width, height = self.input_size
         canvas = np.zeros((height, width, 3), dtype=np.uint8)
         shown = tiles(self.input_size, draw_grid(GRIDS, rng), index, self.count, rng)
         keypoints, weights, masked = zip(*(self._paste(canvas, tile, i, rng) for tile, i in shown))
-        channels = canvas if self.color == "bgr" else canvas[..., ::-1]
         return (
-            torch.from_numpy(channels.transpose(2, 0, 1).copy()),
+            torch.from_numpy(as_channels(canvas, "rgb").transpose(2, 0, 1).copy()),
             _padded(np.concatenate(keypoints), MOST_PEOPLE, 0.0),
             _padded(np.concatenate(weights), MOST_PEOPLE, 0.0),
             _padded(np.concatenate(masked), MOST_MASKED, np.nan),

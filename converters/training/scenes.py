@@ -16,6 +16,7 @@ from converters.training.augmentation import Augmentation, change_colour
 from converters.training.mosaic import Tile, draw_grid, tiles
 from converters.training.pictures import PicturePack
 from converters.training.samples import ShuffledSamples
+from mobilepose_sdk.preprocessing import warp_crops
 
 Array = NDArray[Any]
 MOST_PEOPLE = 64
@@ -75,15 +76,15 @@ class Scenes(ShuffledSamples[tuple[Tensor, ...]]):
         stretch = self.augmentation.aspect ** rng.uniform(-0.5, 0.5)
         sx, sy = scale * stretch, scale / stretch
         slack = np.array([right - left - width * sx, bottom - top - height * sy])
-        offset = slack * rng.random(2)
+        x, y = slack * rng.random(2)
         if rng.random() < 0.5:
-            matrix = np.array([[-sx, 0, offset[0] + sx * (width - 1)], [0, sy, offset[1]]])
+            sx, x = -sx, x + sx * width
             boxes = boxes[:, [2, 1, 0, 3]]
-        else:
-            matrix = np.array([[sx, 0, offset[0]], [0, sy, offset[1]]])
-        warped = cv2.warpAffine(picture, matrix, (right - left, bottom - top), flags=cv2.INTER_LINEAR)
-        canvas[top:bottom, left:right] = change_colour(np.asarray(warped, np.uint8), self.augmentation, rng)
-        boxes = boxes * matrix[[0, 1, 0, 1], [0, 1, 0, 1]] + matrix[[0, 1, 0, 1], 2]
+        boxes = boxes * [sx, sy, sx, sy] + [x, y, x, y]
+        # Boxes are edges of pixels; the matrix is of their centres.
+        matrix = np.array([[[sx, 0, x + (sx - 1) / 2], [0, sy, y + (sy - 1) / 2]]])
+        shown = warp_crops(picture, matrix, (right - left, bottom - top))[0]
+        canvas[top:bottom, left:right] = change_colour(shown, self.augmentation, rng)
         clipped = np.clip(boxes, 0, np.array([right - left, bottom - top] * 2))
         area = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
         visible = np.prod(clipped[:, 2:] - clipped[:, :2], axis=1) > VISIBLE * area

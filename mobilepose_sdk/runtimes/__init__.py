@@ -55,17 +55,27 @@ def load(card: ModelCard, runtime: str, precision: str | None, threads: int | Th
         ModelNotFoundError: the card has no files for it.
         ModelFileError: a file is missing, altered or unreadable.
     """
-    if runtime not in RUNTIMES:
-        raise InvalidInputError(f"unknown runtime {runtime!r}; accepted: {', '.join(RUNTIMES)}")
+    precision = precision_of(card, runtime, precision)
     wanted = threads if isinstance(threads, Threads) else Threads(threads)
     wanted = replace(wanted, count=whole_number("threads", wanted.count, least=0, most=MOST_THREADS))
-    available: dict[str, Any] = card.files.get(runtime, {})
-    if not available:
-        raise ModelNotFoundError(f"{card.name} has no files for runtime {runtime!r}; it has {card.precisions}")
-    precision = precision or next(iter(available))
     files = card.verified_files(runtime, precision)
     outputs = [output["name"] for output in card.outputs]
     return open_files(runtime, files, cpu_settings(card, runtime, precision, wanted), device, outputs)
+
+
+def precision_of(card: ModelCard, runtime: str, precision: str | None) -> str:
+    """The precision to run a model at: the one that is wanted, or the card's first.
+
+    Raises:
+        InvalidInputError: unknown runtime.
+        ModelNotFoundError: the card has no files for it.
+    """
+    if runtime not in RUNTIMES:
+        raise InvalidInputError(f"unknown runtime {runtime!r}; accepted: {', '.join(RUNTIMES)}")
+    available: dict[str, Any] = card.files.get(runtime, {})
+    if not available:
+        raise ModelNotFoundError(f"{card.name} has no files for runtime {runtime!r}; it has {card.precisions}")
+    return precision or next(iter(available))
 
 
 def open_files(
