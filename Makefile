@@ -17,7 +17,8 @@ test: .venv/installed-dev
 	$(PYTEST)
 
 # Whatever uses OpenCV, with the major version that pip does not choose.
-OPENCV_TESTS := $(foreach name,sources preprocessing drawing heatmaps detection grouping video video_writer stream cli image_program,tests/test_$(name).py)
+OPENCV_TESTS := $(foreach name,sources preprocessing drawing heatmaps detection grouping video video_writer stream cli \
+	image_program video_program bottom_up pipeline throughput estimator evaluation,tests/test_$(name).py)
 
 test-opencv4: .venv/installed-dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target .venv/opencv4 'opencv-python<5'

@@ -82,9 +82,10 @@ def crop_heatmaps(rng: np.random.Generator, people: int) -> Array:
 
 
 def crowd(rng: np.random.Generator, people: int) -> tuple[Array, Array, Array, Array]:
-    """Keypoints, keypoint scores, scores and areas of people, every fourth of whom is found twice."""
+    """Keypoints, keypoint scores, scores and areas of detections, every fourth of which is another one's person."""
     keypoints = rng.uniform(0, 1000, (people, 1, 2)) + rng.normal(0, 60, (people, KEYPOINTS, 2))
-    keypoints[::4] = keypoints[-people // 4] + rng.normal(0, 2, (len(keypoints[::4]), KEYPOINTS, 2))
+    twice = keypoints[1::4]
+    keypoints[: 4 * len(twice) : 4] = twice + rng.normal(0, 2, twice.shape)
     areas = rng.uniform(5e3, 5e4, people)
     return keypoints, rng.uniform(0, 1, (people, KEYPOINTS)), rng.uniform(0.2, 1, people), areas
 

@@ -12,10 +12,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from converters.training.validation import BottomUpValidation, Network, PoseValidation
+from converters.training.validation import BottomUpValidation, PoseValidation
 from mobilepose_sdk.decoding.heatmaps import decode
 from mobilepose_sdk.models import ModelCard
 from mobilepose_sdk.pipelines.bottom_up import BottomUp
+from mobilepose_sdk.pipelines.top_down import flip_tested
 from mobilepose_sdk.preprocessing import as_channels
 from mobilepose_sdk.runtimes import Runtime, load
 from mobilepose_sdk.skeleton import COCO_17
@@ -61,16 +62,21 @@ def ablate(card: ModelCard, data: Path) -> Iterator[tuple[str, float, bool, dict
     model = _first_file(card)
     validation = PoseValidation(data)
 
+    def pictures(crops: torch.Tensor) -> Array:
+        return np.ascontiguousarray(as_channels(crops.numpy().transpose(0, 2, 3, 1), card.color))
+
     def plain(crops: torch.Tensor) -> torch.Tensor:
-        pictures = np.ascontiguousarray(as_channels(crops.numpy().transpose(0, 2, 3, 1), card.color))
-        return torch.from_numpy(np.array(model(pictures)[0]))
+        return torch.from_numpy(np.array(model(pictures(crops))[0]))
+
+    def mirrored_too(crops: torch.Tensor) -> torch.Tensor:
+        return torch.from_numpy(flip_tested(model, pictures(crops), card.stride, COCO_17))
 
     for padding in sorted({*PADDINGS, card.padding}):
         matrices, maps = validation.heatmaps(plain, card.input_size, padding)
         for name, decoder in DECODERS.items():
             if padding == card.padding or name in ("soft-argmax, β 160", "soft-argmax, β 160, blur σ 2"):
                 yield name, padding, False, validation.figures(matrices, *decoder(maps))
-    matrices, maps = validation.heatmaps(_flip_tested(plain, card.stride), card.input_size, card.padding)
+    matrices, maps = validation.heatmaps(mirrored_too, card.input_size, card.padding)
     for name in ("quarter offset", "soft-argmax, β 160"):
         yield name, card.padding, True, validation.figures(matrices, *DECODERS[name](maps))
 
@@ -96,16 +102,3 @@ def _first_file(card: ModelCard) -> Runtime:
     """The card's first precision of its first runtime, loaded."""
     (runtime, precisions) = next(iter(card.precisions.items()))
     return load(card, runtime, precisions[0], 0, "CPU")
-
-
-def _flip_tested(network: Network, stride: int) -> Network:
-    """The average with the mirrored crop, heatmap columns aligned as in :class:`~mobilepose_sdk.pipelines.TopDown`."""
-
-    def both(crops: torch.Tensor) -> torch.Tensor:
-        mirrored = torch.zeros_like(crops)
-        last = crops.shape[3] - stride
-        mirrored[..., : last + 1] = crops[..., : last + 1].flip(3)
-        flipped = network(mirrored)[:, COCO_17.flip_indices].flip(3)
-        return (network(crops) + flipped) / 2
-
-    return both

@@ -28,11 +28,9 @@ from mobilepose_sdk.sources import expand_inputs, read_picture
 CALIBRATION_COUNT = 320
 
 
-def calibration_inputs(
-    data: Path, design: Design, count: int = CALIBRATION_COUNT, seed: int = 0
-) -> list[NDArray[np.uint8]]:
+def calibration_inputs(data: Path, design: Design, count: int = CALIBRATION_COUNT) -> list[NDArray[np.uint8]]:
     """``count`` inputs (1, H, W, 3) uint8: crops of annotated people, or, where the network reads those, pictures."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     if _reads_pictures(design):
         annotations = json.loads((data / "train.json").read_text(encoding="utf-8"))
         ids = [image["id"] for image in annotations["images"] if image["all_people_annotated"]]
@@ -73,14 +71,14 @@ def _picture_input(image: NDArray[np.uint8], design: Design) -> NDArray[np.uint8
     """A BGR picture (H, W, 3) as the SDK gives it to a detector or a bottom-up network."""
     detector = design.kind == "detector"
     picture = letterbox(image, design.input_size)[0] if detector else centred_picture(image, design.input_size)
-    return np.ascontiguousarray(as_channels(picture, design.color)[None])
+    return as_channels(picture, design.color)[None]
 
 
 def _crop_inputs(image: NDArray[np.uint8], boxes: NDArray[np.float32], design: Design) -> list[NDArray[np.uint8]]:
     """The people in boxes (N, 4) of a BGR picture as the SDK gives them to a top-down network."""
     matrices = crop_matrices(*crop_regions(boxes, design.input_size), design.input_size)
     crops = warp_crops(image, matrices, design.input_size)
-    return [np.ascontiguousarray(as_channels(crop, design.color)[None]) for crop in crops]
+    return [crop[None] for crop in as_channels(crops, design.color)]
 
 
 def quantize(model: openvino.Model, inputs: list[NDArray[np.uint8]], float_first: int = 0) -> openvino.Model:

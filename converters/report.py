@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import statistics
 import time
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from converters.packaging import pose_figures
 from mobilepose_sdk.estimator import PoseEstimator
 from mobilepose_sdk.models import DEFAULT_DETECTOR, ModelCard, list_models
 from mobilepose_sdk.runtimes import load
+from mobilepose_sdk.topology import read_topology
 
 DOCS = Path(__file__).resolve().parent.parent / "docs" / "accuracy.md"
 HEADER = """# Accuracy
@@ -58,7 +58,7 @@ def write_report(data: Path, threads: int, repeats: int = 60, path: Path = DOCS)
     cards = list_models()
     trained = [card for card in cards if card.trained]
     latency = latencies(trained, threads, repeats)
-    parts = [HEADER.format(threads=threads, repeats=repeats, cpu=_cpu())]
+    parts = [HEADER.format(threads=threads, repeats=repeats, cpu=read_topology().name)]
     parts.append("\n## Pose networks\n\n" + _table(POSE_COLUMNS, pose_rows(trained, latency)))
     parts.append(WHOLE + _table(WHOLE_COLUMNS, whole_picture_rows(trained, data, threads)))
     parts.append("\n## Person detector\n\n" + _table(DETECTOR_COLUMNS, detector_rows(trained, latency)))
@@ -170,9 +170,3 @@ def _picture(card: ModelCard) -> np.ndarray:
 def _table(header: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> str:
     lines = [header, ("---",) * len(header), *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
-def _cpu() -> str:
-    info = Path("/proc/cpuinfo")
-    names = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
-    return next((line.split(":", 1)[1].strip() for line in names if line.startswith("model name")), platform.machine())

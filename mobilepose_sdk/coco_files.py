@@ -35,7 +35,13 @@ HEAD_BOX = "bbox_head"
 ID = Accepted("a number or a text", lambda value: isinstance(value, str) or is_number(value))
 BOX = numbers(4, "x, y, width and height")
 IMAGE = {"id": ID, "file_name": TEXT}
-IMAGE_OPTIONS = {"source": Accepted("a text or null", lambda value: value is None or TEXT.fits(value))}
+ALL = "all"
+"""How figures of all pictures are called, beside those of each source."""
+IMAGE_OPTIONS = {
+    "source": Accepted(
+        f"a text other than {ALL!r}, or null", lambda value: value is None or (TEXT.fits(value) and value != ALL)
+    )
+}
 CATEGORY = {"id": ID}
 CATEGORY_OPTIONS = {"keypoints": list_of("texts, the keypoints' names", TEXT.fits)}
 PERSON = {

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from mobilepose_sdk.boxes import iou_matrix
 
 Array = NDArray[Any]
+FOUND_IOU = 0.5
+"""Somebody is found by a box that agrees with theirs at least so much."""
 
 
 @dataclass(frozen=True)
@@ -62,14 +64,14 @@ class PicturePeople:
     scores: Array
 
 
-def detection_curve(pictures: list[PicturePeople], iou: float = 0.5) -> DetectionCurve:
+def detection_curve(pictures: list[PicturePeople]) -> DetectionCurve:
     """Greedy matching by score within each picture, then one curve over all pictures.
 
     A box that matches nobody but lies at least half within an ignored region counts neither way.
     """
     scores, hits = [], []
     for picture in pictures:
-        kept, correct = _match(picture, iou)
+        kept, correct = _match(picture)
         scores.append(kept)
         hits.append(correct)
     all_scores, all_hits = np.concatenate([[], *scores]), np.concatenate([[], *hits]).astype(bool)
@@ -82,14 +84,14 @@ def detection_curve(pictures: list[PicturePeople], iou: float = 0.5) -> Detectio
     return DetectionCurve(all_scores[order], precision, recall, average)
 
 
-def _match(picture: PicturePeople, iou: float) -> tuple[Array, Array]:
+def _match(picture: PicturePeople) -> tuple[Array, Array]:
     """Scores and correctness of the boxes that count."""
     order = np.argsort(-picture.scores, kind="stable")
     boxes = picture.boxes[order]
     overlaps = iou_matrix(boxes, picture.people)
     correct = np.zeros(len(order), dtype=bool)
     for row, overlap in enumerate(overlaps):
-        if overlap.size and overlap.max() >= iou:
+        if overlap.size and overlap.max() >= FOUND_IOU:
             correct[row] = True
             overlaps[:, overlap.argmax()] = 0
     excused = _share_inside(boxes, picture.ignored).max(axis=1, initial=0.0) >= 0.5

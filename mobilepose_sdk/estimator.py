@@ -63,7 +63,8 @@ class PoseEstimator:
     Raises:
         ModelNotFoundError: no such model, runtime or precision.
         ModelFileError: a model file is missing, altered or unreadable.
-        InvalidInputError: an option is not one of those accepted.
+        InvalidInputError, InvalidTypeError: an option is not one of those accepted.
+        MissingDependencyError: TFLite's interpreter, or SciPy for a bottom-up model, is not installed.
 
     May be called from several threads; use it as a context manager to free its memory early.
 
@@ -126,6 +127,7 @@ class PoseEstimator:
         Raises:
             SourceNotFoundError, SourceReadError: the file does not exist or is no readable picture.
             InvalidInputError, InvalidTypeError: the array or the boxes are not what is accepted.
+            StateError: the estimator was closed.
         """
         return self._estimate([read_picture(image, color=self._color)], [boxes])[0]
 

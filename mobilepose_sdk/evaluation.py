@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from mobilepose_sdk.boxes import iou_matrix
 from mobilepose_sdk.coco_files import (
+    ALL,
     HEAD_BOX,
     PoseAnnotations,
     read_annotations,
@@ -41,7 +42,6 @@ FilePath = str | os.PathLike[str]
 Boxes = Literal["given", "detected"]
 Progress = Callable[[int, int], None]
 """Called with pictures done and pictures in all."""
-ALL = "all"
 PCK_FIGURE, PCKH_FIGURE = "PCK@0.2", "PCKh@0.5"
 
 

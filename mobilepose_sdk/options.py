@@ -40,16 +40,16 @@ def whole_number(name: str, value: object, least: int = 1, most: int | None = No
     raise InvalidInputError(f"{name} must be {other}a whole number {accepted}, got {value!r}")
 
 
-def number(name: str, value: object, *, least: float = 0.0, most: float = math.inf, inside: bool = False) -> float:
-    """``value`` as a float, finite, from ``least`` to ``most``; ``inside``: and neither of these.
+def number(name: str, value: object, *, most: float = math.inf, inside: bool = False) -> float:
+    """``value`` as a float, finite, from 0 to ``most``; ``inside``: and neither of these.
 
     Raises:
         InvalidInputError: it is no number, or out of range.
     """
     with suppress(OverflowError):  # a whole number that no float can hold
         real = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
-        if math.isfinite(real) and least <= real <= most and not (inside and real in (least, most)):
+        if math.isfinite(real) and 0 <= real <= most and not (inside and real in (0, most)):
             return real
     first, last = ("above", "and under") if inside else ("from", "to")
-    accepted = f"{first} {least:g}" + (f" {last} {most:g}" if math.isfinite(most) else "")
+    accepted = f"{first} 0" + (f" {last} {most:g}" if math.isfinite(most) else "")
     raise InvalidInputError(f"{name} must be a finite number {accepted}, got {value!r}")

@@ -90,7 +90,7 @@ def _open_path(path: str, fps: float) -> FrameReader:
     if suffix in TEXT_SUFFIXES:
         raise SourceReadError(f"{path!r} is no video but text")
     if suffix in ANIMATION_SUFFIXES and (animation := _open_animation(path)) is not None:
-        return AnimationReader(animation)
+        return AnimationReader(animation, path)
     # A GIF is more often a clip than a picture.
     if suffix in PICTURE_SUFFIXES - {".gif"}:
         return PictureReader([path], 1, fps=fps)
@@ -145,15 +145,20 @@ class AnimationReader(PictureReader):
 
     Args:
         image: a Pillow picture of several frames, the first of them loaded.
+        name: how errors call it.
     """
 
-    def __init__(self, image: Any) -> None:
-        self._image, self._next = image, 0.0
+    def __init__(self, image: Any, name: str) -> None:
+        self._image, self._name, self._next = image, name, 0.0
         super().__init__(self._frames(), image.n_frames, fps=1000 / (image.info.get("duration") or 1000 / UNKNOWN_FPS))
 
     def _frames(self) -> Iterator[Image.Image]:
         for index in range(self._image.n_frames):
-            self._image.seek(index)
+            try:
+                self._image.seek(index)
+                self._image.load()
+            except Exception as error:  # Pillow's decoders raise whatever they stumbled over.
+                raise SourceReadError(f"{self._name!r} is damaged or truncated in frame {index}: {error}") from error
             yield self._image
 
     def _timestamp(self, index: int) -> float:

@@ -59,7 +59,11 @@ BROKEN = {
     "an image without an id": ({"images": [{"file_name": "10.png"}]}, "the image at index 0 lacks id"),
     "an image without a name": ({"images": [{"id": 10}]}, "image 10 lacks file_name"),
     "an image's name a number": (second_image(file_name=5), "image 20 has the file_name 5; accepted: a text"),
-    "an image's source a number": (second_image(source=5), "image 20 has the source 5; accepted: a text or null"),
+    "an image's source a number": (
+        second_image(source=5),
+        "image 20 has the source 5; accepted: a text other than 'all', or null",
+    ),
+    "an image's source all": (second_image(source="all"), "image 20 has the source 'all'; accepted: a text other"),
     "an image's id a list": (second_image(id=[20]), r"the image at index 1 has the id \[20\]; accepted: a number"),
     "categories an object": ({"categories": {"id": 1}}, "has the categories.*accepted: a list of objects"),
     "a category without an id": ({"categories": [{"name": "person"}]}, "the category at index 0 lacks id"),

@@ -19,6 +19,7 @@ from mobilepose_sdk.errors import (
     SourceNotFoundError,
     SourceReadError,
 )
+from mobilepose_sdk.frames import frame_rate
 from mobilepose_sdk.sources import read_picture
 from mobilepose_sdk.video import PictureReader, VideoReader, open_source
 from mobilepose_sdk.video_damage import is_cut_short
@@ -69,6 +70,20 @@ def test_times_follow_from_the_frame_rate_of_the_file(video):
     np.testing.assert_allclose([frame.timestamp for frame in frames], np.arange(20) / 25, atol=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("announced", "known"), [(25.0, 25.0), (240.0, 240.0), (0.0, 30.0), (1000.0, 30.0), (9e4, 30.0)]
+)
+def test_a_clock_is_no_frame_rate(announced, known):
+    """OpenCV says 1000 of the WebM files that browsers record."""
+
+    class Capture:
+        def get(self, what):
+            assert what == cv2.CAP_PROP_FPS
+            return announced
+
+    assert frame_rate(Capture()) == known
+
+
 @pytest.mark.parametrize("name", ["uneven.gif", "uneven.webp", "uneven.apng"])
 def test_an_animation_gives_every_frame_with_its_true_time(tmp_path, name):
     path = tmp_path / name
@@ -78,6 +93,17 @@ def test_an_animation_gives_every_frame_with_its_true_time(tmp_path, name):
     frames = frames_of(path)
     np.testing.assert_allclose([frame.timestamp for frame in frames], [0, 0.1, 0.6, 0.8], atol=0.011)
     np.testing.assert_allclose(motion(frames[2].image, frames[3].image), [-STEP, 0], atol=0.5)
+
+
+@pytest.mark.parametrize("name", ["cut.webp", "cut.apng"])
+def test_an_animation_that_is_cut_short_says_which_file_and_where(tmp_path, name):
+    path = tmp_path / name
+    rng = np.random.default_rng(0)
+    pictures = [Image.fromarray(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)) for _ in range(4)]
+    pictures[0].save(path, "PNG" if name.endswith("png") else None, save_all=True, append_images=pictures[1:])
+    path.write_bytes(path.read_bytes()[: -path.stat().st_size // 3])
+    with pytest.raises(SourceReadError, match=name):
+        frames_of(path)
 
 
 def test_frames_of_an_animation_follow_each_other_although_it_gives_no_times(tmp_path):

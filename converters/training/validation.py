@@ -33,6 +33,8 @@ from mobilepose_sdk.skeleton import COCO_17
 Array = NDArray[Any]
 PCK_SOURCE, AP_SOURCE = "lsp", "coco2017_train2017"
 """The parts of dev.json that the two quoted figures are measured on."""
+SMALLEST = 0.05
+"""Share of a picture's height below which people need not be found."""
 Network = Callable[[torch.Tensor], torch.Tensor]
 """(N, 3, H, W) uint8 BGR crops to (N, K, H/4, W/4) heatmaps."""
 
@@ -40,11 +42,11 @@ Network = Callable[[torch.Tensor], torch.Tensor]
 class PoseValidation:
     """PCK@0.2 on the pictures of one source and AP on those of another, given boxes, single pass."""
 
-    def __init__(self, folder: Path, pck_source: str = PCK_SOURCE, ap_source: str = AP_SOURCE) -> None:
-        self.annotations, self.pck_people = read_people(folder / "dev.json", pck_source, fewest=1)
-        self.ap_people = read_people(folder / "dev.json", ap_source, fewest=1)[1]
+    def __init__(self, folder: Path) -> None:
+        self.annotations, self.pck_people = read_people(folder / "dev.json", PCK_SOURCE, fewest=1)
+        self.ap_people = read_people(folder / "dev.json", AP_SOURCE, fewest=1)[1]
         self.pack = PicturePack(self.annotations, folder / "images")
-        self.ap_images = [image["id"] for image in self.annotations["images"] if image.get("source") == ap_source]
+        self.ap_images = [image["id"] for image in self.annotations["images"] if image.get("source") == AP_SOURCE]
 
     def __call__(self, network: Network, input_size: tuple[int, int]) -> dict[str, float]:
         """``{"pck": …, "ap": …}`` of a network at one input size."""
@@ -92,11 +94,11 @@ class PoseValidation:
 class DetectionValidation:
     """Average precision, recall and precision at IoU 0.5 on pictures whose people are all annotated."""
 
-    def __init__(self, folder: Path, smallest: float = 0.05) -> None:
+    def __init__(self, folder: Path) -> None:
         annotations = json.loads((folder / "dev.json").read_text(encoding="utf-8"))
         self.pack = PicturePack(annotations, folder / "images")
         self.images = [image for image in annotations["images"] if image["all_people_annotated"]]
-        self.truth = {image["id"]: split_people(annotations["annotations"], image, smallest) for image in self.images}
+        self.truth = {image["id"]: split_people(annotations["annotations"], image, SMALLEST) for image in self.images}
 
     def __call__(self, network: Callable[[Array], list[Array]], input_size: tuple[int, int]) -> dict[str, float]:
         """Figures of a network that takes one (H, W, 3) uint8 picture and returns its outputs (C, h, w)."""
@@ -114,10 +116,10 @@ class DetectionValidation:
 class BottomUpValidation:
     """AP of whole pictures on dev.json's COCO part, through the SDK's own bottom-up pipeline, single scale."""
 
-    def __init__(self, folder: Path, source: str = AP_SOURCE) -> None:
+    def __init__(self, folder: Path) -> None:
         self.annotations = json.loads((folder / "dev.json").read_text(encoding="utf-8"))
         self.pack = PicturePack(self.annotations, folder / "images")
-        self.images = [image["id"] for image in self.annotations["images"] if image.get("source") == source]
+        self.images = [image["id"] for image in self.annotations["images"] if image.get("source") == AP_SOURCE]
 
     def __call__(self, network: torch.nn.Module, input_size: tuple[int, int]) -> dict[str, float]:
         """``{"ap": …}`` of a network that takes (1, 3, H, W) uint8 RGB and returns both its outputs."""

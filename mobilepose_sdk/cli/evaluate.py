@@ -123,7 +123,7 @@ def _print_json(evaluation: Any) -> None:
 
 def _print(evaluation: Any) -> None:
     """By source the ten figures of COCO, and PCK with how many were counted; then every keypoint, over all sources."""
-    from mobilepose_sdk.evaluation import ALL
+    from mobilepose_sdk.coco_files import ALL
     from mobilepose_sdk.metrics import COCO_STATS
 
     by_source = evaluation.figures

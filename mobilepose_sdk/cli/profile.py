@@ -9,6 +9,9 @@ from typing import Any
 
 from mobilepose_sdk.cli.common import EXIT_CODES, OK, Progress, at_least_one, say, table, write_json, write_text
 
+NAME_WIDTH = 60
+"""Characters of a layer's name that are printed."""
+
 
 def add_to(commands: Any) -> None:
     profile = commands.add_parser(
@@ -97,6 +100,6 @@ def _print(profile: Any) -> None:
         print(table(("slowest layers", "run by", "ms"), rows))
 
 
-def _end_of(name: str, length: int = 60) -> str:
+def _end_of(name: str) -> str:
     """A layer's name, cut at the front: what tells layers apart is at the end."""
-    return name if len(name) <= length else "…" + name[1 - length :]
+    return name if len(name) <= NAME_WIDTH else "…" + name[1 - NAME_WIDTH :]

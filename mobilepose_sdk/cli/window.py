@@ -16,6 +16,9 @@ NO_DISPLAY = "cannot show anything: there is no display here (DISPLAY is not set
 KEYS_TO_LEAVE = (ord("q"), 27)
 
 
+TITLE = "mobilepose"
+
+
 class Window:
     """Shows pictures; q, Esc or the window's own button closes it.
 
@@ -23,15 +26,15 @@ class Window:
         OutputError: there is no display, or OpenCV was built without windows.
     """
 
-    def __init__(self, title: str = "mobilepose") -> None:
+    def __init__(self) -> None:
         from mobilepose_sdk.opencv import cv2
 
-        self._cv2, self._title = cv2, title
+        self._cv2 = cv2
         # Qt would end the whole process.
         if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
             raise OutputError(NO_DISPLAY)
         try:
-            cv2.namedWindow(title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
+            cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
         except cv2.error as error:
             raise OutputError(HEADLESS) from error
 
@@ -41,9 +44,9 @@ class Window:
         shown = picture.copy()
         for color, thickness in (((0, 0, 0), 4), ((255, 255, 255), 1)):
             cv2.putText(shown, line, (10, 25), cv2.FONT_HERSHEY_SIMPLEX, 0.6, color, thickness, cv2.LINE_AA)
-        cv2.imshow(self._title, shown)
+        cv2.imshow(TITLE, shown)
         pressed = cv2.waitKey(1) & 0xFF
-        return pressed not in KEYS_TO_LEAVE and cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) >= 1
+        return pressed not in KEYS_TO_LEAVE and cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) >= 1
 
     def close(self) -> None:
-        self._cv2.destroyWindow(self._title)
+        self._cv2.destroyWindow(TITLE)

@@ -7,6 +7,7 @@ those of the HigherHRNet family's parser, so that published checkpoints score wh
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -157,14 +158,25 @@ def _match(
     return np.array([person.pixels for person in people.values()], dtype=np.intp).reshape(-1, k)
 
 
-def _assign(tags: Array, values: Array, people: list[_Person], tag_threshold: float) -> NDArray[np.intp]:
-    """(M,) the person each candidate joins, -1 for none; candidates have tags (M, T) and heatmap values (M,)."""
-    if not people:
-        return np.full(len(tags), -1, dtype=np.intp)
+def import_assignment() -> Callable[[Array], tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    """SciPy's ``linear_sum_assignment``. Whoever groups later calls this first: its import takes most of a second.
+
+    Raises:
+        MissingDependencyError: SciPy is not installed.
+    """
     try:
         from scipy.optimize import linear_sum_assignment  # type: ignore[import-untyped,unused-ignore]
     except ImportError as error:
         raise MissingDependencyError("bottom-up models need SciPy: pip install 'mobilepose-sdk[bottom-up]'") from error
+    solve: Callable[[Array], tuple[NDArray[np.intp], NDArray[np.intp]]] = linear_sum_assignment
+    return solve
+
+
+def _assign(tags: Array, values: Array, people: list[_Person], tag_threshold: float) -> NDArray[np.intp]:
+    """(M,) the person each candidate joins, -1 for none; candidates have tags (M, T) and heatmap values (M,)."""
+    if not people:
+        return np.full(len(tags), -1, dtype=np.intp)
+    linear_sum_assignment = import_assignment()
     offset = tags.astype(np.float64)[:, None] - np.array([person.tag() for person in people])
     distance = np.linalg.norm(offset, axis=2)
     cost = np.round(distance) * 100 - values[:, None]

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilepose_sdk.boxes import keypoint_boxes
-from mobilepose_sdk.decoding.grouping import group
+from mobilepose_sdk.decoding.grouping import group, import_assignment
 from mobilepose_sdk.decoding.heatmaps import Method
 from mobilepose_sdk.decoding.nms import Method as NMSMethod
 from mobilepose_sdk.errors import InvalidInputError, ModelFileError
@@ -166,6 +166,7 @@ def open_bottom_up(
     Raises:
         InvalidInputError: an option that has no meaning here, or scales out of range.
         ModelFileError: the card is none of a bottom-up network.
+        MissingDependencyError: SciPy is not installed.
     """
     if decoder is not None:
         raise InvalidInputError(
@@ -195,6 +196,7 @@ def open_bottom_up(
             f"the card of {card.name} is none of a bottom-up network: it must have a square input and outputs of "
             f"{2 * k} and {k} channels; got {card.input_size} and {channels}"
         )
+    import_assignment()
     return BottomUp(card, load(), skeleton, card.decoder, nms, flip_test, sizes)
 
 

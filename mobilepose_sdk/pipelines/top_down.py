@@ -141,22 +141,24 @@ class TopDown:
         return [answer if isinstance(answer, tuple) and len(answer) == 2 else (answer, None) for answer in answers]
 
     def _heatmaps(self, crops: Array) -> Array:
+        if self.flip_test:
+            return flip_tested(self.runtime, crops, self.card.stride, self.skeleton)
         heatmaps: Array = self.runtime(crops)[0]
-        if not self.flip_test:
-            return heatmaps
-        mirrored = self.runtime(self._mirrored(crops))[0]
-        return np.asarray((heatmaps + mirrored[:, self.skeleton.flip_indices, :, ::-1]) * np.float32(0.5))
+        return heatmaps
 
-    def _mirrored(self, crops: Array) -> Array:
-        """Crops mirrored so that their first and last *heatmap* columns, not their own, change places.
 
-        Heatmap pixel h is input pixel stride·h: mirrored about the crop's middle, the two heatmaps that are averaged
-        would lie stride - 1 input pixels apart.
-        """
-        last = crops.shape[2] - self.card.stride
-        mirrored = np.zeros_like(crops, order="C")
-        mirrored[:, :, : last + 1] = crops[:, :, last::-1]
-        return mirrored
+def flip_tested(runtime: Runtime, crops: Array, stride: int, skeleton: Skeleton) -> Array:
+    """Heatmaps (N, K, H, W), the mean of those of crops (N, H, W, 3) uint8 and of the mirrored crops.
+
+    The crops are mirrored so that their first and last *heatmap* columns, not their own, change places. Heatmap pixel h
+    is input pixel stride·h: mirrored about the crop's middle, the two heatmaps that are averaged would lie stride - 1
+    input pixels apart.
+    """
+    last = crops.shape[2] - stride
+    mirrored = np.zeros_like(crops, order="C")
+    mirrored[:, :, : last + 1] = crops[:, :, last::-1]
+    heatmaps, back = runtime(crops)[0], runtime(mirrored)[0]
+    return np.asarray((heatmaps + back[:, skeleton.flip_indices, :, ::-1]) * np.float32(0.5))
 
 
 def open_top_down(

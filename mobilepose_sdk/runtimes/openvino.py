@@ -20,6 +20,8 @@ from mobilepose_sdk.threads import CPUSettings, Threads, settings_for
 from mobilepose_sdk.topology import read_topology
 
 BUCKETS = (1, 2, 4, 8)
+WARM_UP, PASSES = 3, 20
+"""Of :func:`layer_times`."""
 _importing, _starting = threading.Lock(), threading.Lock()
 _cores: dict[int, Any] = {}
 """By process: a forked child cannot use what its parent's threads would have to work for."""
@@ -143,16 +145,13 @@ class OpenVINORuntime:
             raise ModelFileError(f"OpenVINO cannot load {self._path}: {error}") from error
 
 
-def layer_times(
-    model: Path, settings: CPUSettings, inputs: tuple[int, ...], repeats: int = 20
-) -> list[tuple[str, str, float]]:
+def layer_times(model: Path, settings: CPUSettings, inputs: tuple[int, ...]) -> list[tuple[str, str, float]]:
     """Every layer of the compiled network that does work: name, what runs it, mean milliseconds a pass.
 
     Args:
         model: the IR's ``.xml``.
         settings: what it is compiled with.
         inputs: shape (N, H, W, 3) of what it is given, N brought up to the next static batch size.
-        repeats: passes; a few more warm up.
 
     Raises:
         ModelFileError: OpenVINO cannot read or compile the files.
@@ -161,13 +160,13 @@ def layer_times(
     batch = next((size for size in BUCKETS if size >= inputs[0]), BUCKETS[-1])
     request = runtime._take((batch, *inputs[1:]), runtime._idle)
     total: dict[tuple[str, str], float] = {}
-    for number in range(-3, repeats):
+    for number in range(-WARM_UP, PASSES):
         request.infer()
         for layer in request.profiling_info if number >= 0 else ():
             key = (layer.node_name, layer.exec_type)
             total[key] = total.get(key, 0.0) + layer.real_time.total_seconds() * 1e3
     runtime.close()
-    return [(name, kind, taken / repeats) for (name, kind), taken in total.items() if taken > 0]
+    return [(name, kind, taken / PASSES) for (name, kind), taken in total.items() if taken > 0]
 
 
 def _check_is_ir(path: Path) -> None:
