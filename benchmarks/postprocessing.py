@@ -82,7 +82,7 @@ def crop_heatmaps(rng: np.random.Generator, people: int) -> Array:
 
 
 def crowd(rng: np.random.Generator, people: int) -> tuple[Array, Array, Array, Array]:
-    """Keypoints, keypoint scores, scores and areas of detections, every fourth of which is another one's person."""
+    """Keypoints, keypoint scores, scores and areas of detections, every fourth of the same person as the next."""
     keypoints = rng.uniform(0, 1000, (people, 1, 2)) + rng.normal(0, 60, (people, KEYPOINTS, 2))
     twice = keypoints[1::4]
     keypoints[: 4 * len(twice) : 4] = twice + rng.normal(0, 2, twice.shape)

@@ -73,6 +73,8 @@ def checked_boxes(boxes: Any, image_size: tuple[int, int]) -> NDArray[np.float32
     """
     try:
         array = np.asarray(boxes)
+        if np.iscomplexobj(array):
+            raise TypeError("they are complex")
         if array.dtype != np.float32:
             with np.errstate(over="ignore"):
                 array = array.astype(np.float32)
