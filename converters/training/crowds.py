@@ -38,9 +38,9 @@ class Crowd(NamedTuple):
 
 
 class Crowds(ShuffledSamples[tuple[Tensor, ...]]):
-    """Item: one picture or a mosaic of several (3, H, W), uint8 RGB; keypoints
-    (MOST_PEOPLE, K, 2) float32, input pixels; weights (MOST_PEOPLE, K) float32, 0 beyond the people there are; masked
-    boxes (MOST_MASKED, 4) float32, NaN beyond.
+    """Item: one picture or a mosaic of several (3, H, W), uint8 RGB; keypoints (MOST_PEOPLE, K, 2) float32, input
+    pixels; weights (MOST_PEOPLE, K) float32, 0 beyond the people there are; masked boxes (MOST_MASKED, 4) float32, NaN
+    beyond.
 
     Only pictures whose ``all_people_annotated`` is true are used. People who have a box but no keypoints are masked out
     of the heatmap loss, since their keypoints are there and unmarked.
