@@ -89,7 +89,7 @@ def by_source(data: Path, most: int) -> dict[str, list[tuple[Path, Array]]]:
         for source, images in sources.items():
             order = np.random.default_rng(0).permutation(len(images))[:most]
             chosen[source] = [
-                (data / "images" / image["file_name"], split_people(people[image["id"]], image, SMALLEST)[0])
+                (data / "images" / image["file_name"], split_people(people[image["id"]], image["height"], SMALLEST)[0])
                 for image in (images[i] for i in order.tolist())
             ]
     return chosen

@@ -44,17 +44,22 @@ IMAGE_OPTIONS = {
 }
 CATEGORY = {"id": ID}
 CATEGORY_OPTIONS = {"keypoints": list_of("texts, the keypoints' names", TEXT.fits)}
+CROWD = Accepted("0 or 1", lambda value: value in (0, 1))
 PERSON = {
     "id": NUMBER,
     "image_id": ID,
     "category_id": ID,
     "bbox": BOX,
     "area": Accepted("a finite number of at least 0", lambda value: is_number(value) and value >= 0),
-    "iscrowd": Accepted("0 or 1", lambda value: value in (0, 1)),
+    "iscrowd": CROWD,
     "num_keypoints": NUMBER,
 }
 """What pycocotools reads of every person, beside the keypoints."""
 PERSON_OPTIONS = {HEAD_BOX: Accepted(f"{BOX.words}, or null", lambda value: value in (None, []) or BOX.fits(value))}
+BOX_IMAGE = {"height": Accepted("a number above 0", lambda value: is_number(value) and value > 0)}
+BOX_IMAGE_OPTIONS = {"all_people_annotated": Accepted("true or false", lambda value: isinstance(value, bool))}
+BOXED = {"image_id": ID, "bbox": BOX}
+"""What is read of people whose boxes alone are asked for."""
 RESULT = {"image_id": ID, "category_id": ID, "score": NUMBER}
 """What COCO's results format has, beside the keypoints."""
 CROWDPOSE_AREA = 0.53
@@ -101,6 +106,36 @@ def read_poses(path: FilePath) -> PoseAnnotations:
         raise InvalidInputError(f"{os.fspath(path)!r} holds no person with labelled keypoints")
     _check_boxes(content["images"], people, path)
     return PoseAnnotations(content, skeleton, people)
+
+
+@dataclass(frozen=True)
+class BoxAnnotations:
+    """The people of a COCO file, keypoints or not.
+
+    Attributes:
+        images: the pictures in which everybody is annotated.
+        people: annotations, crowds among them, by ``image_id``.
+    """
+
+    images: list[dict[str, Any]]
+    people: dict[Any, list[dict[str, Any]]]
+
+
+def read_boxes(path: FilePath) -> BoxAnnotations:
+    """An annotation file of people, or of things of which one category is called ``person``.
+
+    Everybody is annotated in an image unless its ``all_people_annotated`` is false.
+
+    Raises:
+        SourceNotFoundError: there is none at ``path``.
+        InvalidInputError: it is not COCO's, has no people among several categories, or an entry lacks what is needed.
+    """
+    content = read_annotations(path)
+    _check_each("image", content["images"], path, BOX_IMAGE, BOX_IMAGE_OPTIONS)
+    people: dict[Any, list[dict[str, Any]]] = {}
+    for entry in _of_people(content, path):
+        people.setdefault(entry["image_id"], []).append(entry)
+    return BoxAnnotations([image for image in content["images"] if image.get("all_people_annotated", True)], people)
 
 
 def read_annotations(path: FilePath) -> dict[str, Any]:
@@ -205,6 +240,24 @@ def _check_boxes(images: list[dict[str, Any]], people: dict[int, list[dict[str, 
                     f"{os.fspath(path)!r}: annotation {shown(entry['id'])} has labelled keypoints and the bbox "
                     f"{shown(entry['bbox'])}; accepted: a width and a height above 0, not wholly outside the picture"
                 ) from error
+
+
+def _of_people(content: dict[str, Any], path: FilePath) -> list[dict[str, Any]]:
+    """Annotations of people: all of a file without categories, or with one."""
+    check_fields(repr(os.fspath(path)), content, {}, {"categories": OBJECTS})
+    categories = content.get("categories", [])
+    _check_each("category", categories, path, {"id": ID}, {})
+    several = len(categories) > 1
+    wanted = [category["id"] for category in categories if category.get("name") == "person"]
+    if several and not wanted:
+        names = ", ".join(shown(category.get("name")) for category in categories[:5])
+        raise InvalidInputError(
+            f"{os.fspath(path)!r} has {len(categories)} categories, {names} among them; accepted: one, or several of "
+            "which one is named 'person'"
+        )
+    required: Fields = {**BOXED, "category_id": ID} if several else BOXED
+    _check_each("annotation", content["annotations"], path, required, {"iscrowd": CROWD})
+    return [entry for entry in content["annotations"] if not several or entry["category_id"] in wanted]
 
 
 def _longer_side(image: dict[str, Any]) -> int:

@@ -107,15 +107,14 @@ def _share_inside(boxes: Array, regions: Array) -> Array:
     return np.asarray(np.prod(np.clip(high - low, 0, None), axis=2) / area[:, None])
 
 
-def split_people(annotations: list[dict[str, Any]], image: dict[str, Any], smallest: float) -> tuple[Array, Array]:
+def split_people(annotations: list[dict[str, Any]], height: float, smallest: float) -> tuple[Array, Array]:
     """People of one COCO picture who count, (P, 4), and regions that do not, (Q, 4), both xyxy.
 
     Crowds, and people lower than ``smallest`` times the picture's height, do not count.
     """
     counted, ignored = [np.zeros((0, 4))], [np.zeros((0, 4))]
     for entry in annotations:
-        if entry["image_id"] == image["id"]:
-            x, y, w, h = entry["bbox"]
-            small = h <= smallest * image["height"]
-            (ignored if small or entry.get("iscrowd") else counted).append(np.array([[x, y, x + w, y + h]]))
+        x, y, w, h = entry["bbox"]
+        small = h <= smallest * height
+        (ignored if small or entry.get("iscrowd") else counted).append(np.array([[x, y, x + w, y + h]]))
     return np.concatenate(counted), np.concatenate(ignored)

@@ -16,7 +16,7 @@ from mobilepose_sdk.coco_files import (
     ALL,
     HEAD_BOX,
     PoseAnnotations,
-    read_annotations,
+    read_boxes,
     read_poses,
     read_results,
     triples,
@@ -139,16 +139,21 @@ def evaluate_detector(
 
     Args:
         detector: made with a low ``min_score``, so that the curve is whole.
-        annotation_file: COCO JSON; an image whose ``all_people_annotated`` is false is left out.
+        annotation_file: COCO JSON of people, or of things and people; an image whose ``all_people_annotated`` is false
+            is left out.
         images: the folder of its pictures.
         smallest: people lower than this share of the picture's height do not count.
+
+    Raises:
+        SourceNotFoundError: the file or a picture does not exist.
+        InvalidInputError: the file is not COCO's, or people have no category in it.
     """
-    annotations = read_annotations(annotation_file)
+    truth = read_boxes(annotation_file)
     pictures = []
-    for image in annotations["images"]:
-        if image.get("all_people_annotated", True):
-            boxes, scores = detector(read_picture(Path(images) / image["file_name"]))
-            pictures.append(PicturePeople(*split_people(annotations["annotations"], image, smallest), boxes, scores))
+    for image in truth.images:
+        boxes, scores = detector(read_picture(Path(images) / image["file_name"]))
+        people = split_people(truth.people.get(image["id"], []), image["height"], smallest)
+        pictures.append(PicturePeople(*people, boxes, scores))
     return detection_curve(pictures)
 
 

@@ -7,7 +7,7 @@ import json
 import pytest
 from coco_people import BOXES, HEIGHT, WIDTH, Knowing, dataset, entry, evaluate, mpii, scattered
 
-from mobilepose_sdk.coco_files import read_annotations, read_poses
+from mobilepose_sdk.coco_files import read_annotations, read_boxes, read_poses
 from mobilepose_sdk.errors import InvalidInputError, SourceNotFoundError
 from mobilepose_sdk.skeleton import CROWDPOSE_14, LSP_14, MPII_16
 
@@ -138,3 +138,43 @@ def test_what_is_no_coco_file_is_refused(tmp_path, content):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(SourceNotFoundError, match=r"nothing\.json"):
         read_annotations(tmp_path / "nothing.json")
+
+
+# Boxes alone
+
+
+PERSON_AND_DOG = {"categories": [{"id": 7, "name": "dog"}, {"id": 1, "name": "person"}]}
+
+
+def test_of_several_categories_people_alone_are_read(tmp_path):
+    dog = {"id": 9, "image_id": 20, "category_id": 7, "bbox": [1, 2, 3, 4]}
+    people = [entry(5, 10, BOXES[0]), dog, {"image_id": 20, "category_id": 1, "bbox": [5, 6, 7, 8]}]
+    boxes = read_boxes(dataset(tmp_path, annotations=people, **PERSON_AND_DOG))
+    assert {key: [person["bbox"] for person in found] for key, found in boxes.people.items()} == {
+        10: [people[0]["bbox"]],
+        20: [[5, 6, 7, 8]],
+    }
+
+
+def test_without_categories_everybody_is_a_person(tmp_path):
+    people = [{"image_id": 10, "bbox": [1, 2, 3, 4]}]
+    assert read_boxes(dataset(tmp_path, annotations=people, categories=[])).people == {10: people}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"annotations": [{"image_id": 10}]}, "the annotation at index 0 lacks bbox"),
+        ({"annotations": [{"image_id": 10, "bbox": [1, 2, 3, None]}]}, "accepted: 4 finite numbers, x, y, width"),
+        ({"annotations": [{"image_id": 10, "bbox": [1, 2, 3, 4]}], **PERSON_AND_DOG}, "index 0 lacks category_id"),
+        ({"categories": [{"id": 1, "name": "cat"}, {"id": 2}]}, "has 2 categories, 'cat', None.*named 'person'"),
+        ({"images": [{"id": 10, "file_name": "10.png"}]}, "image 10 lacks height"),
+        (
+            {"images": [{"id": 10, "file_name": "10.png", "height": 9, "all_people_annotated": "no"}]},
+            "all_people_annotated 'no'; accepted: true or false",
+        ),
+    ],
+)
+def test_a_file_without_peoples_boxes_is_refused(tmp_path, changes, message):
+    with pytest.raises(InvalidInputError, match=message):
+        read_boxes(dataset(tmp_path, **changes))

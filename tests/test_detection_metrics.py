@@ -100,11 +100,10 @@ def test_nothing_found_is_an_empty_curve(pictures):
 
 def test_crowds_and_small_people_are_ignored():
     entries = [
-        {"image_id": 1, "bbox": [1, 2, 30, 40], "iscrowd": 0},
-        {"image_id": 1, "bbox": [5, 5, 90, 90], "iscrowd": 1},
-        {"image_id": 1, "bbox": [7, 7, 30, 10]},
-        {"image_id": 2, "bbox": [1, 2, 30, 40]},
+        {"bbox": [1, 2, 30, 40], "iscrowd": 0},
+        {"bbox": [5, 5, 90, 90], "iscrowd": 1},
+        {"bbox": [7, 7, 30, 10]},
     ]
-    people, ignored = split_people(entries, {"id": 1, "height": 100}, smallest=0.1)
+    people, ignored = split_people(entries, height=100, smallest=0.1)
     assert people.tolist() == [[1, 2, 31, 42]]
     assert ignored.tolist() == [[5, 5, 95, 95], [7, 7, 37, 17]]

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from converters.training.people import MIDDLE_PADDING, STRIDE, read_people
 from converters.training.pictures import PicturePack
 from converters.training.precision import mixed_precision
+from mobilepose_sdk.coco_files import read_boxes
 from mobilepose_sdk.decoding.distances import decode_distances
 from mobilepose_sdk.decoding.heatmaps import decode
 from mobilepose_sdk.detection_metrics import PicturePeople, detection_curve, split_people
@@ -95,10 +96,13 @@ class DetectionValidation:
     """Average precision, recall and precision at IoU 0.5 on pictures whose people are all annotated."""
 
     def __init__(self, folder: Path) -> None:
-        annotations = json.loads((folder / "dev.json").read_text(encoding="utf-8"))
-        self.pack = PicturePack(annotations, folder / "images")
-        self.images = [image for image in annotations["images"] if image["all_people_annotated"]]
-        self.truth = {image["id"]: split_people(annotations["annotations"], image, SMALLEST) for image in self.images}
+        annotations = read_boxes(folder / "dev.json")
+        self.images = annotations.images
+        self.pack = PicturePack({"images": self.images}, folder / "images")
+        self.truth = {
+            image["id"]: split_people(annotations.people.get(image["id"], []), image["height"], SMALLEST)
+            for image in self.images
+        }
 
     def __call__(self, network: Callable[[Array], list[Array]], input_size: tuple[int, int]) -> dict[str, float]:
         """Figures of a network that takes one (H, W, 3) uint8 picture and returns its outputs (C, h, w)."""
