@@ -70,9 +70,9 @@ class GlobalContext(nn.Module):
     maths, no number of the batch in the graph, and no layout reorder on CPU runtimes.
     """
 
-    def __init__(self, channels: int, reduction: int = 16, minimum: int = 16) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
-        hidden = max(channels // reduction, minimum)
+        hidden = max(channels // 16, 16)
         self.conv_mask = nn.Conv2d(channels, 1, 1)
         self.channel_add_conv = nn.Sequential(
             nn.Conv2d(channels, hidden, 1),

@@ -25,6 +25,8 @@ from mobilepose_sdk.skeleton import COCO_17
 Array = NDArray[Any]
 LOOKS = ((1.0, 0.0), (1.15, 0.15))
 """Scale and rotation (radians) of the two crops of each person; the second is mirrored as well."""
+AT_ONCE = 32
+"""Crops."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,6 @@ def look_twice(
     pack: PicturePack,
     input_size: tuple[int, int],
     stride: int,
-    batch: int = 32,
 ) -> tuple[Array, Array]:
     """Keypoints (2, N, K, 2), picture pixels, and confidences (2, N, K) from two different crops of each person.
 
@@ -114,9 +115,8 @@ def look_twice(
         pack: their pictures.
         input_size: (width, height) of the crops.
         stride: of the heatmaps.
-        batch: crops at a time.
     """
-    seen = [_look(network, people, pack, input_size, stride, batch, *look) for look in LOOKS]
+    seen = [_look(network, people, pack, input_size, stride, *look) for look in LOOKS]
     return np.stack([points for points, _ in seen]), np.stack([scores for _, scores in seen])
 
 
@@ -126,7 +126,6 @@ def _look(
     pack: PicturePack,
     input_size: tuple[int, int],
     stride: int,
-    batch: int,
     scale: float,
     angle: float,
 ) -> tuple[Array, Array]:
@@ -137,8 +136,8 @@ def _look(
         matrices[:, 0] *= -1
         matrices[:, 0, 2] += input_size[0] - 1
     points, scores = [], []
-    for start in range(0, len(people), batch):
-        part = slice(start, start + batch)
+    for start in range(0, len(people), AT_ONCE):
+        part = slice(start, start + AT_ONCE)
         crops = [warp_crops(pack[p.image_id], m[None], input_size) for p, m in zip(people[part], matrices[part])]
         heatmaps = network(torch.from_numpy(np.concatenate(crops).transpose(0, 3, 1, 2)))
         xy, confidence = decode(heatmaps.numpy())
