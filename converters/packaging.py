@@ -18,10 +18,11 @@ from converters import quantization
 from converters.catalogue import Design
 from converters.complexity import count_macs, count_parameters
 from converters.curves import draw_curve
+from converters.data import measured_sources, read_data
 from converters.model_card import markdown
 from converters.model_files import DEFAULT_REQUEST, Request, quantization_facts, write_files
-from converters.training.validation import AP_SOURCE, PCK_SOURCE
 from converters.weights import PREBUILT, card_of_same_weights, load_weights, read_facts, save_weights
+from mobilepose_sdk.coco_files import ALL
 from mobilepose_sdk.detection import PersonDetector
 from mobilepose_sdk.detection_metrics import DetectionCurve
 from mobilepose_sdk.errors import InvalidInputError
@@ -198,9 +199,10 @@ def measure(card: ModelCard, data: Path) -> ModelCard:
 
 
 def pose_figures(estimator: PoseEstimator, data: Path, boxes: Boxes = "given") -> dict[str, float]:
-    """PCK@0.2 of the sports part of ``dev.json`` and AP of its COCO part."""
+    """PCK@0.2 and AP, each on its part of ``dev.json``."""
+    pck_source, ap_source = measured_sources(read_data(data / "dev.json"))
     by_source = evaluate_poses(estimator, data / "dev.json", data / "images", boxes=boxes).figures
-    return {"PCK@0.2": by_source[PCK_SOURCE]["PCK@0.2"], "AP": by_source[AP_SOURCE]["AP"]}
+    return {"PCK@0.2": by_source[pck_source or ALL]["PCK@0.2"], "AP": by_source[ap_source or ALL]["AP"]}
 
 
 def _threshold(curve: DetectionCurve) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import nncf
@@ -11,7 +10,8 @@ import openvino
 from numpy.typing import NDArray
 
 from converters.catalogue import Design
-from converters.training.people import read_people
+from converters.data import read_data, whole_pictures
+from converters.training.people import people_of
 from converters.training.pictures import PicturePack
 from mobilepose_sdk.detection import PersonDetector
 from mobilepose_sdk.errors import InvalidInputError
@@ -29,17 +29,20 @@ CALIBRATION_COUNT = 320
 
 
 def calibration_inputs(data: Path, design: Design, count: int = CALIBRATION_COUNT) -> list[NDArray[np.uint8]]:
-    """``count`` inputs (1, H, W, 3) uint8: crops of annotated people, or, where the network reads those, pictures."""
-    rng = np.random.default_rng(0)
+    """Inputs (1, H, W, 3) uint8, ``count`` where there are so many: crops of people, or pictures, as the network reads.
+
+    Raises:
+        SourceNotFoundError: the folder has no ``train.json``, or lacks one of its pictures.
+        InvalidInputError: the file is not as it should be, or holds nothing that the network could learn from.
+    """
+    content, rng = read_data(data / "train.json"), np.random.default_rng(0)
+    pack = PicturePack(content, data / "images")
     if _reads_pictures(design):
-        annotations = json.loads((data / "train.json").read_text(encoding="utf-8"))
-        ids = [image["id"] for image in annotations["images"] if image["all_people_annotated"]]
-        pack = PicturePack(annotations, data / "images")
-        chosen = rng.choice(ids, count, replace=False)
-        return [_picture_input(pack[int(image_id)], design) for image_id in chosen]
-    annotations, people = read_people(data / "train.json")
-    pack = PicturePack(annotations, data / "images")
-    picked = [people[int(index)] for index in rng.choice(len(people), count, replace=False)]
+        images = whole_pictures(content)
+        chosen = rng.choice(len(images), min(count, len(images)), replace=False)
+        return [_picture_input(pack[images[int(index)]["id"]], design) for index in chosen]
+    people = people_of(content)
+    picked = [people[int(index)] for index in rng.choice(len(people), min(count, len(people)), replace=False)]
     return [crop for person in picked for crop in _crop_inputs(pack[person.image_id], person.box[None], design)]
 
 

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from converters.catalogue import Design
+from converters.data import read_data, whole_pictures
 from converters.sources import SOURCES
 from mobilepose_sdk.models import ModelCard
 
@@ -50,10 +51,10 @@ def training_facts(
         before: the facts of the weights it started from; random ones when None.
     """
     curve = [json.loads(line) for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines()]
-    annotations = json.loads((data / "train.json").read_text(encoding="utf-8"))
+    content = read_data(data / "train.json")
     top_down = design.kind == "pose" and design.approach == "top-down"
-    used = [i for i in annotations["images"] if top_down or i["all_people_annotated"]]
-    counts = Counter(image["source"] for image in used)
+    used = content["images"] if top_down else whole_pictures(content)
+    counts = Counter(image["source"] or "unnamed" for image in used)
     command = f"python -m converters train {design.name} --data DATA --minutes {math.ceil(curve[-1]['minutes'])}"
     return {
         "command": " ".join([command, *way]),

@@ -57,7 +57,8 @@ PERSON = {
 """What pycocotools reads of every person, beside the keypoints."""
 PERSON_OPTIONS = {HEAD_BOX: Accepted(f"{BOX.words}, or null", lambda value: value in (None, []) or BOX.fits(value))}
 BOX_IMAGE = {"height": Accepted("a number above 0", lambda value: is_number(value) and value > 0)}
-BOX_IMAGE_OPTIONS = {"all_people_annotated": Accepted("true or false", lambda value: isinstance(value, bool))}
+EVERYBODY = {"all_people_annotated": Accepted("true or false", lambda value: isinstance(value, bool))}
+"""Whether nobody in an image lacks an annotation."""
 BOXED = {"image_id": ID, "bbox": BOX}
 """What is read of people whose boxes alone are asked for."""
 RESULT = {"image_id": ID, "category_id": ID, "score": NUMBER}
@@ -95,12 +96,12 @@ def read_poses(path: FilePath) -> PoseAnnotations:
     if not content.get("categories"):
         raise InvalidInputError(f"{os.fspath(path)!r} is not a COCO keypoint file: it needs 'categories'")
     check_fields(repr(os.fspath(path)), content, {"categories": OBJECTS})
-    _check_each("category", content["categories"], path, CATEGORY, CATEGORY_OPTIONS)
+    check_each("category", content["categories"], path, CATEGORY, CATEGORY_OPTIONS)
     skeleton = _file_skeleton(content, path)
     if skeleton is CROWDPOSE_14:
         content = {**content, "annotations": [_with_area(entry) for entry in content["annotations"]]}
     person = {**PERSON, **_keypoints(skeleton, "visibility")}
-    _check_each("annotation", content["annotations"], path, person, PERSON_OPTIONS)
+    check_each("annotation", content["annotations"], path, person, PERSON_OPTIONS)
     people = _labelled_people(content["annotations"])
     if not people:
         raise InvalidInputError(f"{os.fspath(path)!r} holds no person with labelled keypoints")
@@ -131,7 +132,7 @@ def read_boxes(path: FilePath) -> BoxAnnotations:
         InvalidInputError: it is not COCO's, has no people among several categories, or an entry lacks what is needed.
     """
     content = read_annotations(path)
-    _check_each("image", content["images"], path, BOX_IMAGE, BOX_IMAGE_OPTIONS)
+    check_each("image", content["images"], path, BOX_IMAGE, EVERYBODY)
     people: dict[Any, list[dict[str, Any]]] = {}
     for entry in _of_people(content, path):
         people.setdefault(entry["image_id"], []).append(entry)
@@ -149,7 +150,7 @@ def read_annotations(path: FilePath) -> dict[str, Any]:
     if not isinstance(content, dict) or not {"images", "annotations"} <= content.keys():
         raise InvalidInputError(f"{os.fspath(path)!r} is not a COCO file: it needs 'images' and 'annotations'")
     check_fields(repr(os.fspath(path)), content, {"images": OBJECTS, "annotations": OBJECTS})
-    _check_each("image", content["images"], path, IMAGE, IMAGE_OPTIONS)
+    check_each("image", content["images"], path, IMAGE, IMAGE_OPTIONS)
     return content
 
 
@@ -221,7 +222,7 @@ def _with_area(person: dict[str, Any]) -> dict[str, Any]:
     return {"iscrowd": 0, **person, "area": CROWDPOSE_AREA * width * height}
 
 
-def _check_each(what: str, entries: list[Any], path: FilePath, required: Fields, optional: Fields) -> None:
+def check_each(what: str, entries: list[Any], path: FilePath, required: Fields, optional: Fields) -> None:
     """Whether the SDK and pycocotools can read a list: found out before the pictures are looked at."""
     for number, entry in enumerate(entries):
         name = f"{what} {shown(entry['id'])}" if ID.fits(entry.get("id")) else f"the {what} at index {number}"
@@ -246,7 +247,7 @@ def _of_people(content: dict[str, Any], path: FilePath) -> list[dict[str, Any]]:
     """Annotations of people: all of a file without categories, or with one."""
     check_fields(repr(os.fspath(path)), content, {}, {"categories": OBJECTS})
     categories = content.get("categories", [])
-    _check_each("category", categories, path, {"id": ID}, {})
+    check_each("category", categories, path, {"id": ID}, {})
     several = len(categories) > 1
     wanted = [category["id"] for category in categories if category.get("name") == "person"]
     if several and not wanted:
@@ -256,7 +257,7 @@ def _of_people(content: dict[str, Any], path: FilePath) -> list[dict[str, Any]]:
             "which one is named 'person'"
         )
     required: Fields = {**BOXED, "category_id": ID} if several else BOXED
-    _check_each("annotation", content["annotations"], path, required, {"iscrowd": CROWD})
+    check_each("annotation", content["annotations"], path, required, {"iscrowd": CROWD})
     return [entry for entry in content["annotations"] if not several or entry["category_id"] in wanted]
 
 

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 
 import numpy as np
+from coco_people import BOXES, entry
 from fakes import FakeRuntime, colourful_pictures, make_card, write_pictures
 
 from converters.catalogue import DESIGNS
@@ -56,7 +57,8 @@ def test_our_own_calibration_of_a_bottom_up_network_is_on_whole_pictures(tmp_pat
     """Of those whose people are all annotated."""
     write_pictures(tmp_path / "images", colourful_pictures())
     images = [{"id": n, "file_name": f"{n}.png", "all_people_annotated": n == 1} for n in range(2)]
-    (tmp_path / "train.json").write_text(json.dumps({"images": images, "annotations": []}), encoding="utf-8")
+    content = {"images": images, "annotations": [entry(1, 0, BOXES[0])], "categories": [{"id": 1, "name": "person"}]}
+    (tmp_path / "train.json").write_text(json.dumps(content), encoding="utf-8")
     monkeypatch.chdir(tmp_path)  # decoded pictures are kept in the working directory
-    (given,) = calibration_inputs(tmp_path, DESIGNS[NAME], count=1)
+    (given,) = calibration_inputs(tmp_path, DESIGNS[NAME])  # as many as there are
     np.testing.assert_array_equal(given, seen_by_the_pipeline(colourful_pictures()[1]))

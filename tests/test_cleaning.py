@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from converters.data import read_data
 from converters.training import command
 from converters.training.cleaning import Doubt, Guess, cleaned_weights, filled_labels
-from converters.training.people import read_labels, read_people
+from converters.training.people import people_of, read_labels
 
 
 @pytest.mark.parametrize(
@@ -64,7 +65,7 @@ def test_cleaning_writes_the_labels_that_training_reads(folder: Path, monkeypatc
 
     monkeypatch.setattr(command, "find_teacher", lambda name: stubborn)
     said = command.clean("lpn-50", folder, folder / "labels.json")
-    people = read_people(folder / "train.json")[1]
+    people = people_of(read_data(folder / "train.json"))
     far = np.stack([np.linalg.norm(person.keypoints - 80, axis=1) for person in people])
     size = 110  # the boxes' side; labels within a pixel of the limit may fall either way
     labels = read_labels(folder / "labels.json")
@@ -75,6 +76,6 @@ def test_cleaning_writes_the_labels_that_training_reads(folder: Path, monkeypatc
     assert (triples[kept, 2] == 1).all()
     assert np.allclose(triples[kept, :2], np.stack([p.keypoints for p in people])[kept], atol=0.01)
     assert said.startswith(f"{(triples[..., 2] < 1).sum()} of 102 labels of 6 people are contradicted")
-    again = read_people(folder / "train.json", labels=labels)[1]
+    again = people_of(read_data(folder / "train.json"), labels=labels)
     assert np.array_equal(np.stack([p.keypoints for p in again]), triples[..., :2])
     assert np.array_equal(np.stack([p.weights for p in again]), triples[..., 2])

@@ -36,7 +36,8 @@ def annotations(folder: Path) -> Iterator[dict]:
 
 def box_alone(image_id: int, box: list[int]) -> dict:
     """Somebody of whom no keypoint is known."""
-    return {"id": 100 + image_id, "image_id": image_id, "bbox": box, "keypoints": []}
+    known = {"category_id": 1, "area": 400, "iscrowd": 0, "num_keypoints": 0, "keypoints": [0] * 51}
+    return {"id": 100 + image_id, "image_id": image_id, "bbox": box, **known}
 
 
 def labelled(sample) -> np.ndarray:

@@ -276,7 +276,7 @@ def test_a_bottom_up_network_learns() -> None:
 
 def test_crowds_keep_who_has_keypoints_and_mask_who_has_not() -> None:
     full = {"image_id": 1, "bbox": [0, 0, 10, 20], "keypoints": [3, 4, 2] * 17, "keypoint_weights": [0.5] * 17}
-    box = {"image_id": 1, "bbox": [30, 0, 10, 20], "keypoints": []}
+    box = {"image_id": 1, "bbox": [30, 0, 10, 20], "keypoints": [0] * 51}
     images = [{"id": 1, "all_people_annotated": True}, {"id": 2, "all_people_annotated": False}]
     people = [{"id": index, **entry} for index, entry in enumerate((full, box, {**full, "image_id": 2}))]
     (crowd,) = read_crowds({"images": images, "annotations": people}, {})

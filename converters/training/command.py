@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from converters.catalogue import DESIGNS, Design
+from converters.data import read_data
 from converters.training.cleaning import cleaned_weights, filled_labels, look_twice
 from converters.training.loop import Normalised, Recipe, Task, Training
-from converters.training.people import STRIDE, read_people
+from converters.training.people import STRIDE, people_of
 from converters.training.pictures import PicturePack
 from converters.training.pose import LEARNT_BY_HEART, PoseTask
 from converters.training.recipes import METHODS
@@ -219,8 +220,8 @@ def clean(judge: str, data: Path, out: Path) -> str:
         what was found, for people.
     """
     network = find_teacher(judge)
-    annotations, people = read_people(data / "train.json", fewest=0)
-    pack = PicturePack(annotations, data / "images")
+    content = read_data(data / "train.json")
+    people, pack = people_of(content, fewest=0), PicturePack(content, data / "images")
     input_size = DESIGNS[judge].input_size if judge in DESIGNS else MOVENET_INPUT
     looks, confidence = look_twice(network, people, pack, input_size, STRIDE)
     labels, weights = np.stack([p.keypoints for p in people]), np.stack([p.weights for p in people])

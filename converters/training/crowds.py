@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,11 +10,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from converters.data import read_data, whole_pictures
 from converters.training.augmentation import Augmentation, change_colour, jitter_region
 from converters.training.mosaic import Tile, draw_grid, tiles
 from converters.training.people import Labels, labels_of
 from converters.training.pictures import PicturePack
 from converters.training.samples import ShuffledSamples
+from mobilepose_sdk.errors import InvalidInputError
 from mobilepose_sdk.preprocessing import apply_affine, as_channels, crop_matrices, crop_regions, warp_crops
 from mobilepose_sdk.skeleton import COCO_17
 
@@ -54,10 +55,10 @@ class Crowds(ShuffledSamples[tuple[Tensor, ...]]):
         seed: int,
         labels: Labels | None = None,
     ) -> None:
-        annotations = json.loads((data / "train.json").read_text(encoding="utf-8"))
-        self.crowds = read_crowds(annotations, labels or {})
+        content = read_data(data / "train.json")
+        self.crowds = read_crowds(content, labels or {})
         super().__init__(len(self.crowds), seed)
-        self.pack = PicturePack(annotations, data / "images")
+        self.pack = PicturePack(content, data / "images")
         self.input_size, self.augmentation = input_size, augmentation
 
     def sample(self, index: int, rng: np.random.Generator) -> tuple[Tensor, ...]:
@@ -104,12 +105,14 @@ class Crowds(ShuffledSamples[tuple[Tensor, ...]]):
         return matrix, flipped
 
 
-def read_crowds(annotations: dict[str, Any], cleaned: Labels) -> list[Crowd]:
-    """The fully annotated pictures in which somebody has keypoints, cleaned ones where there are any."""
-    people: dict[int, list[dict[str, Any]]] = {
-        image["id"]: [] for image in annotations["images"] if image["all_people_annotated"]
-    }
-    for entry in annotations["annotations"]:
+def read_crowds(content: dict[str, Any], cleaned: Labels) -> list[Crowd]:
+    """The fully annotated pictures in which somebody has keypoints, cleaned ones where there are any.
+
+    Raises:
+        InvalidInputError: there is none.
+    """
+    people: dict[int, list[dict[str, Any]]] = {image["id"]: [] for image in whole_pictures(content)}
+    for entry in content["annotations"]:
         if entry["image_id"] in people:
             people[entry["image_id"]].append(entry)
     crowds = []
@@ -121,6 +124,8 @@ def read_crowds(annotations: dict[str, Any], cleaned: Labels) -> list[Crowd]:
         labelled = known[..., 2].any(axis=1)
         if labelled.any():
             crowds.append(Crowd(image_id, known[labelled, :, :2], known[labelled, :, 2], boxes[~labelled]))
+    if not crowds:
+        raise InvalidInputError("in no picture in which everybody is annotated has anybody labelled keypoints")
     return crowds
 
 

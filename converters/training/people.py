@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from converters.data import read_data
 from converters.training.augmentation import (
     Augmentation,
     beside,
@@ -23,6 +24,7 @@ from converters.training.augmentation import (
 from converters.training.occlusion import put_before, silhouette
 from converters.training.pictures import PicturePack
 from converters.training.samples import ShuffledSamples
+from mobilepose_sdk.errors import InvalidInputError
 from mobilepose_sdk.preprocessing import apply_affine, crop_matrices, crop_regions, warp_crops
 from mobilepose_sdk.skeleton import COCO_17
 
@@ -43,34 +45,38 @@ class Person(NamedTuple):
     weights: NDArray[np.float32]
 
 
-def read_people(
-    annotation_file: Path, source: str | None = None, fewest: int = 4, labels: Labels | None = None
-) -> tuple[dict[str, Any], list[Person]]:
-    """People with at least ``fewest`` labelled keypoints, from a COCO keypoint file.
+def people_of(
+    content: dict[str, Any], source: str | None = None, fewest: int = 4, labels: Labels | None = None
+) -> list[Person]:
+    """People with at least ``fewest`` labelled keypoints, of what :func:`converters.data.read_data` returns.
 
     Somebody's labels are those in ``labels`` (:func:`read_labels`), else the file's, with ``keypoint_weights`` where
     there are such, or 1 where ``v > 0``.
+
+    Raises:
+        InvalidInputError: there is nobody.
     """
-    annotations = json.loads(annotation_file.read_text(encoding="utf-8"))
-    sources = {image["id"]: image.get("source") for image in annotations["images"]}
+    sources = {image["id"]: image["source"] for image in content["images"]}
     people = []
-    for entry in annotations["annotations"]:
+    for entry in content["annotations"]:
         found_in = sources[entry["image_id"]]
-        if "keypoints" not in entry or (source and found_in != source):
+        if entry["iscrowd"] or (source and found_in != source):
             continue
         triples = labels_of(entry, labels or {})
         if (triples[:, 2] > 0).sum() >= fewest:
             x, y, w, h = entry["bbox"]
             box = np.array([x, y, x + w, y + h], dtype=np.float32)
             people.append(Person(entry["id"], entry["image_id"], found_in, box, triples[:, :2], triples[:, 2]))
-    return annotations, people
+    if not people:
+        raise InvalidInputError(f"the data holds nobody of whom {fewest} keypoints or more are labelled")
+    return people
 
 
 def labels_of(entry: dict[str, Any], cleaned: Labels) -> NDArray[np.float32]:
     """An annotation's keypoints, cleaned or as it has them: (K, 3) x, y and weight, all 0 for somebody who has none."""
     if entry["id"] in cleaned:
         return cleaned[entry["id"]]
-    triples = np.array(entry.get("keypoints") or [0.0] * 3 * len(COCO_17), dtype=np.float32).reshape(-1, 3)
+    triples = np.array(entry["keypoints"], dtype=np.float32).reshape(-1, 3)
     triples[:, 2] = entry.get("keypoint_weights", triples[:, 2] > 0)
     return triples
 
@@ -102,10 +108,11 @@ class PoseSamples(ShuffledSamples[tuple[torch.Tensor, torch.Tensor, torch.Tensor
         labels: Labels | None = None,
         repeats: Callable[[Person], int] = lambda person: 1,
     ) -> None:
-        annotations, people = read_people(annotation_file, labels=labels)
+        content = read_data(annotation_file)
+        people = people_of(content, labels=labels)
         self.people = [person for person in people for _ in range(repeats(person))]
         super().__init__(len(self.people), seed)
-        self.pack = PicturePack(annotations, pictures)
+        self.pack = PicturePack(content, pictures)
         self.input_size = input_size
         self.augmentation = augmentation
 

@@ -8,10 +8,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
+
+from mobilepose_sdk.sources import read_picture
 
 CACHE = Path("runs/cache")
 
@@ -22,6 +23,10 @@ class PicturePack:
     Args:
         annotations: the parsed COCO file.
         folder: where its ``images[].file_name`` lie.
+
+    Raises:
+        SourceNotFoundError: one of them is not there.
+        SourceReadError: one cannot be read.
     """
 
     def __init__(self, annotations: dict[str, Any], folder: Path) -> None:
@@ -42,9 +47,7 @@ class PicturePack:
         pixels, index = (path.with_suffix(f".{os.getpid()}{path.suffix}") for path in (self._pixels_path, index_path))
         with open(pixels, "wb") as out:
             for path in tqdm(paths, desc="decoding pictures", unit="picture"):
-                picture = cv2.imdecode(np.fromfile(path, dtype=np.uint8), cv2.IMREAD_COLOR)
-                if picture is None:
-                    raise ValueError(f"{path} is not a picture OpenCV can read")
+                picture = read_picture(path)
                 out.write(picture.tobytes())
                 rows.append((offset, *picture.shape[:2]))
                 offset += picture.size

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from converters.data import read_data, whole_pictures
 from converters.training.augmentation import Augmentation, change_colour
 from converters.training.mosaic import Tile, draw_grid, tiles
 from converters.training.pictures import PicturePack
@@ -38,16 +38,16 @@ class Scenes(ShuffledSamples[tuple[Tensor, ...]]):
     """
 
     def __init__(self, data: Path, input_size: tuple[int, int], augmentation: Augmentation, seed: int) -> None:
-        annotations = json.loads((data / "train.json").read_text(encoding="utf-8"))
-        self.ids = [image["id"] for image in annotations["images"] if image["all_people_annotated"]]
+        content = read_data(data / "train.json")
+        self.ids = [image["id"] for image in whole_pictures(content)]
         super().__init__(len(self.ids), seed)
         boxes: dict[int, list[Array]] = {image_id: [] for image_id in self.ids}
-        for entry in annotations["annotations"]:
+        for entry in content["annotations"]:
             if entry["image_id"] in boxes:
                 x, y, w, h = entry["bbox"]
                 boxes[entry["image_id"]].append(np.array([x, y, x + w, y + h]))
         self.boxes = {key: np.reshape(value, (-1, 4)).astype(np.float32) for key, value in boxes.items()}
-        self.pack = PicturePack(annotations, data / "images")
+        self.pack = PicturePack(content, data / "images")
         self.input_size, self.augmentation = input_size, augmentation
 
     def sample(self, index: int, rng: np.random.Generator) -> tuple[Tensor, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from converters.training.people import MIDDLE_PADDING, STRIDE, read_people
+from converters.data import measured_sources, read_data
+from converters.training.people import MIDDLE_PADDING, STRIDE, people_of
 from converters.training.pictures import PicturePack
 from converters.training.precision import mixed_precision
 from mobilepose_sdk.coco_files import read_boxes
@@ -32,8 +32,6 @@ from mobilepose_sdk.preprocessing import (
 from mobilepose_sdk.skeleton import COCO_17
 
 Array = NDArray[Any]
-PCK_SOURCE, AP_SOURCE = "lsp", "coco2017_train2017"
-"""The parts of dev.json that the two quoted figures are measured on."""
 SMALLEST = 0.05
 """Share of a picture's height below which people need not be found."""
 Network = Callable[[torch.Tensor], torch.Tensor]
@@ -41,13 +39,15 @@ Network = Callable[[torch.Tensor], torch.Tensor]
 
 
 class PoseValidation:
-    """PCK@0.2 on the pictures of one source and AP on those of another, given boxes, single pass."""
+    """PCK@0.2 and AP, each on its part of ``dev.json``, given boxes, single pass."""
 
     def __init__(self, folder: Path) -> None:
-        self.annotations, self.pck_people = read_people(folder / "dev.json", PCK_SOURCE, fewest=1)
-        self.ap_people = read_people(folder / "dev.json", AP_SOURCE, fewest=1)[1]
+        self.annotations = read_data(folder / "dev.json")
+        pck_source, ap_source = measured_sources(self.annotations)
+        self.pck_people = people_of(self.annotations, pck_source, fewest=1)
+        self.ap_people = people_of(self.annotations, ap_source, fewest=1)
         self.pack = PicturePack(self.annotations, folder / "images")
-        self.ap_images = [image["id"] for image in self.annotations["images"] if image.get("source") == AP_SOURCE]
+        self.ap_images = _images_of(self.annotations, ap_source)
 
     def __call__(self, network: Network, input_size: tuple[int, int]) -> dict[str, float]:
         """``{"pck": …, "ap": …}`` of a network at one input size."""
@@ -96,11 +96,11 @@ class DetectionValidation:
     """Average precision, recall and precision at IoU 0.5 on pictures whose people are all annotated."""
 
     def __init__(self, folder: Path) -> None:
-        annotations = read_boxes(folder / "dev.json")
-        self.images = annotations.images
+        truth = read_boxes(folder / "dev.json")
+        self.images = truth.images
         self.pack = PicturePack({"images": self.images}, folder / "images")
         self.truth = {
-            image["id"]: split_people(annotations.people.get(image["id"], []), image["height"], SMALLEST)
+            image["id"]: split_people(truth.people.get(image["id"], []), image["height"], SMALLEST)
             for image in self.images
         }
 
@@ -118,12 +118,12 @@ class DetectionValidation:
 
 
 class BottomUpValidation:
-    """AP of whole pictures on dev.json's COCO part, through the SDK's own bottom-up pipeline, single scale."""
+    """AP of whole pictures, those that AP is of, through the SDK's own bottom-up pipeline, single scale."""
 
     def __init__(self, folder: Path) -> None:
-        self.annotations = json.loads((folder / "dev.json").read_text(encoding="utf-8"))
+        self.annotations = read_data(folder / "dev.json")
         self.pack = PicturePack(self.annotations, folder / "images")
-        self.images = [image["id"] for image in self.annotations["images"] if image.get("source") == AP_SOURCE]
+        self.images = _images_of(self.annotations, measured_sources(self.annotations)[1])
 
     def __call__(self, network: torch.nn.Module, input_size: tuple[int, int]) -> dict[str, float]:
         """``{"ap": …}`` of a network that takes (1, 3, H, W) uint8 RGB and returns both its outputs."""
@@ -135,6 +135,11 @@ class BottomUpValidation:
         poses = [(image_id, pipeline([np.array(self.pack[image_id])], [None])[0]) for image_id in self.images]
         results = [entry for image_id, result in poses for entry in result.to_coco(image_id)]
         return coco_average_precision(self.annotations, results, self.images)["AP"]
+
+
+def _images_of(content: dict[str, Any], source: str | None) -> list[int]:
+    """Ids of a source's pictures; of all where it is None."""
+    return [image["id"] for image in content["images"] if source in (None, image["source"])]
 
 
 class _TorchRuntime:
