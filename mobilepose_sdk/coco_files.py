@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,11 @@ def read_poses(path: FilePath) -> PoseAnnotations:
     people = _labelled_people(content["annotations"])
     if not people:
         raise InvalidInputError(f"{os.fspath(path)!r} holds no person with labelled keypoints")
+    if not any(image["id"] in people for image in content["images"]):
+        raise InvalidInputError(
+            f"{os.fspath(path)!r} holds no person with labelled keypoints in a picture that it lists: image_id is "
+            f"{shown(next(iter(people)))} in the first annotation, and 1 is not '1'"
+        )
     _check_boxes(content["images"], people, path)
     return PoseAnnotations(content, skeleton, people)
 
@@ -151,7 +157,21 @@ def read_annotations(path: FilePath) -> dict[str, Any]:
         raise InvalidInputError(f"{os.fspath(path)!r} is not a COCO file: it needs 'images' and 'annotations'")
     check_fields(repr(os.fspath(path)), content, {"images": OBJECTS, "annotations": OBJECTS})
     check_each("image", content["images"], path, IMAGE, IMAGE_OPTIONS)
+    _check_ids([image["id"] for image in content["images"]], path)
     return content
+
+
+def _check_ids(ids: list[Any], path: FilePath) -> None:
+    """Whether every image has an id of its own, all of a kind: pycocotools sorts them."""
+    if any(isinstance(one, str) != isinstance(ids[0], str) for one in ids):
+        raise InvalidInputError(f"{os.fspath(path)!r} has image ids that are numbers and some that are texts")
+    counts = Counter(ids)
+    if len(counts) < len(ids):
+        (twice, count), *_ = counts.most_common(1)
+        raise InvalidInputError(
+            f"{os.fspath(path)!r}: {count} images have the id {shown(twice)}; where files are put together, give their "
+            "images new ids"
+        )
 
 
 def read_results(path: FilePath, skeleton: Skeleton) -> list[dict[str, Any]]:

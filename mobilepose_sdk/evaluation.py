@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,7 @@ from mobilepose_sdk.metrics import (
     pck,
     pckh,
 )
+from mobilepose_sdk.options import one_of
 from mobilepose_sdk.sources import read_picture
 
 Array = NDArray[Any]
@@ -87,9 +88,10 @@ def evaluate_poses(
 
     Raises:
         SourceNotFoundError: the file or a picture does not exist.
-        InvalidInputError: the file is not COCO keypoints, or holds no labelled person.
+        InvalidInputError: the file is not COCO keypoints, or holds no labelled person; or ``boxes`` is neither.
         MissingDependencyError: pycocotools is not installed.
     """
+    one_of("boxes", boxes, get_args(Boxes))
     import_pycocotools()
     truth = read_poses(annotation_file)
     given = boxes == "given" and estimator.card.approach == "top-down"
@@ -222,14 +224,16 @@ def _matched(people: list[dict[str, Any]], results: list[dict[str, Any]]) -> Arr
     if results:
         poses = triples(results)
         poses[(poses == 0).all(axis=2)] = np.nan
-        overlaps = iou_matrix(xyxy(people), _result_boxes(results))
+        overlaps = iou_matrix(xyxy(people), _result_boxes(results, poses))
         found = overlaps.max(axis=1) >= 0.5
         answered[found] = poses[overlaps.argmax(axis=1)[found], :, :2]
     return answered
 
 
-def _result_boxes(results: list[dict[str, Any]]) -> Array:
+def _result_boxes(results: list[dict[str, Any]], poses: Array) -> Array:
+    """(N, 4) their own, or else the extent of what is not missing in poses (N, K, 3); all zeros without anything."""
     if "bbox" in results[0]:
         return xyxy(results)
-    points = triples(results)[:, :, :2]
-    return np.concatenate([points.min(axis=1), points.max(axis=1)], axis=1)
+    points = poses[:, :, :2]
+    extent = np.concatenate([np.fmin.reduce(points, axis=1), np.fmax.reduce(points, axis=1)], axis=1)
+    return np.asarray(np.nan_to_num(extent))

@@ -27,7 +27,7 @@ COCO_STATS = ("AP", "AP50", "AP75", "AP_medium", "AP_large", "AR", "AR50", "AR75
 
 def torso_length(keypoints: Array, labelled: Array, skeleton: Skeleton = COCO_17) -> NDArray[np.float64]:
     """(N,) the longer shoulder-to-opposite-hip diagonal of people (N, K, 2); NaN where neither is labelled (N, K)."""
-    keypoints = np.asarray(keypoints, dtype=np.float64)
+    keypoints, labelled = np.asarray(keypoints, dtype=np.float64), np.asarray(labelled).astype(bool)
     diagonals = []
     for side, other in (SIDES, SIDES[::-1]):
         shoulder, hip = skeleton.names.index(f"{side}_shoulder"), skeleton.names.index(f"{other}_hip")
@@ -66,12 +66,16 @@ def pck(
     Args:
         predicted: (N, K, 2) pixels; what is not finite is wrong.
         truth: (N, K, 2) pixels.
-        labelled: (N, K) bool.
+        labelled: (N, K) bool, or COCO's visibility.
         threshold: largest error of a correct keypoint, as a share of the torso's length.
         skeleton: the K keypoints.
 
     People without a measurable torso are left out.
+
+    Raises:
+        InvalidInputError: the arrays' shapes do not match, or not the skeleton's.
     """
+    truth, labelled = _checked(predicted, truth, labelled, skeleton)
     torso, body = torso_length(truth, labelled, skeleton), [skeleton.names.index(name) for name in BODY]
     counted = labelled[:, body] & (torso > 0)[:, None]
     error = _distance(predicted, truth)[:, body]
@@ -98,7 +102,7 @@ def pckh(
     Args:
         predicted: (N, K, 2) pixels; what is not finite is wrong.
         truth: (N, K, 2) pixels.
-        labelled: (N, K) bool.
+        labelled: (N, K) bool, or COCO's visibility.
         head_boxes: (N, 4) xyxy, pixels; see :func:`head_segment`. People whose box has no size, or is not finite, are
             left out.
         threshold: largest error of a correct keypoint, as a share of the head segment.
@@ -107,8 +111,14 @@ def pckh(
     Returns:
         every keypoint of the skeleton by itself, and the value over all but pelvis and thorax, which MPII's own
         evaluation leaves out as well.
+
+    Raises:
+        InvalidInputError: the arrays' shapes do not match, or not the skeleton's.
     """
+    truth, labelled = _checked(predicted, truth, labelled, skeleton)
     segment = head_segment(head_boxes)
+    if len(segment) != len(truth):
+        raise InvalidInputError(f"head_boxes must be one a person, got {len(segment)} for {len(truth)} people")
     counted = labelled & np.asarray(segment > 0)[:, None]
     mean = tuple(name for name in skeleton.names if name not in PCKH_LEFT_OUT)
     return _share(_distance(predicted, truth), threshold * segment, counted, skeleton.names, mean)
@@ -128,6 +138,21 @@ def keypoint_similarity(
     spread = 2 * (np.asarray(areas, np.float64)[:, None] + np.spacing(1)) * (2 * np.array(skeleton.sigmas)) ** 2
     with np.errstate(over="ignore", under="ignore"):
         return np.asarray(np.exp(-(_distance(predicted, truth) ** 2) / spread))
+
+
+def _checked(
+    predicted: Array, truth: Array, labelled: Array, skeleton: Skeleton
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """``truth`` (N, K, 2) and ``labelled`` (N, K): COCO's visibility, 0 to 2, says it as well."""
+    shape = (len(truth), len(skeleton), 2)
+    for name, array, wanted in (
+        ("predicted", predicted, shape),
+        ("truth", truth, shape),
+        ("labelled", labelled, shape[:2]),
+    ):
+        if np.shape(array) != wanted:
+            raise InvalidInputError(f"{name} must be {wanted} for {skeleton.name}, got shape {np.shape(array)}")
+    return np.asarray(truth, np.float64), np.asarray(labelled).astype(bool)
 
 
 def _distance(predicted: Array, truth: Array) -> NDArray[np.float64]:

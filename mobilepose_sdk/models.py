@@ -241,6 +241,9 @@ def list_models() -> list[ModelCard]:
 def find_model(model: str | Path, kind: Kind | None = None) -> ModelCard:
     """The card of a packaged model, or of a model folder; of any kind when ``kind`` is None.
 
+    A bare name is a packaged model's, unless that is not trained and there is a folder of the name; what is a path, as
+    ``Path("lpn-50")`` and ``"./lpn-50"`` are, is a folder first.
+
     Raises:
         ModelNotFoundError: no packaged model of that name, nor a folder with a card; or it is not trained.
         ModelFileError: its card cannot be read.
@@ -249,23 +252,25 @@ def find_model(model: str | Path, kind: Kind | None = None) -> ModelCard:
     """
     if not isinstance(model, (str, os.PathLike)):
         raise InvalidTypeError(f"a model is a name or a folder, got {type(model).__name__}")
-    card = _catalogue().get(str(model))
-    if card is None:
-        folders = [
-            folder for folder in (prebuilt_folder() / model, Path(model)) if os.path.isfile(folder / "card.json")
-        ]
-        if not folders and not os.path.isdir(model):
+    card, own = _catalogue().get(str(model)), Path(model)
+    bare = isinstance(model, str) and own.name == model
+    broken = prebuilt_folder() / own.name  # if there is such a one: the catalogue leaves it out
+    if os.path.isfile(own / "card.json") and not (bare and card is not None and card.trained):
+        card = ModelCard.read(own)
+    elif card is None:
+        packaged = bare and os.path.isfile(broken / "card.json")
+        if not packaged and not os.path.isdir(model):
             names = [n for n, known in _catalogue().items() if known.trained and kind in (known.kind, None)]
             raise ModelNotFoundError(
                 f"no {kind + ' ' if kind else ''}model {str(model)!r}; packaged: {', '.join(names) or 'none'}; "
                 "or give a model folder"
             )
-        card = ModelCard.read(folders[0] if folders else Path(model))
+        card = ModelCard.read(broken if packaged else own)
     if not card.trained:
         raise ModelNotFoundError(
             f"{card.name} is not trained and has no files to run; from a checkout, train it with "
-            f"`python -m converters train {card.name}` or, where its authors released weights, convert a checkpoint "
-            f"with `python -m converters import {card.name} CHECKPOINT --out FOLDER`"
+            f"`python -m converters train {card.name} --data DATA --minutes 240` or, where its authors released "
+            f"weights, convert a checkpoint with `python -m converters import {card.name} CHECKPOINT --out FOLDER`"
         )
     if kind not in (card.kind, None):
         raise InvalidInputError(f"{card.name} is a {card.kind} model; a {kind} model is needed here")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import threading
 import time
 from collections.abc import Iterable, Iterator, Sized
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -27,6 +29,10 @@ TEXT_SUFFIXES = frozenset(".ans .art .asc .diz .ice .nfo .txt .vt".split())
 """Files that FFmpeg would show as scrolling text."""
 ANIMATION_SUFFIXES = frozenset([".apng", ".webp"])
 """Pictures that may be clips, which OpenCV reads without their transparency, or the first frame of alone."""
+FRAMES_TIMED = 50
+"""Of an animation, before the first is given."""
+SHORTEST = 10
+"""Milliseconds of an animation's frame; who writes less means as fast as can be."""
 _ACCEPTED = "accepted: a camera index, a video file, an RTSP address, a folder of frames, an iterable of pictures"
 
 
@@ -150,7 +156,12 @@ class AnimationReader(PictureReader):
 
     def __init__(self, image: Any, name: str) -> None:
         self._image, self._name, self._next = image, name, 0.0
-        super().__init__(self._frames(), image.n_frames, fps=1000 / (image.info.get("duration") or 1000 / UNKNOWN_FPS))
+        self._busy = threading.RLock()
+        super().__init__(self._frames(), image.n_frames, fps=_animation_rate(image))
+
+    def read(self) -> Frame | None:
+        with self._busy:
+            return super().read()
 
     def _frames(self) -> Iterator[Image.Image]:
         for index in range(self._image.n_frames):
@@ -167,8 +178,23 @@ class AnimationReader(PictureReader):
         return now
 
     def close(self) -> None:
-        super().close()
-        self._image.close()
+        with self._busy:
+            super().close()
+            self._image.close()
+
+
+def _animation_rate(image: Any) -> float:
+    """Frames a second at which no frame would be left out: that of the shortest of the first frames.
+
+    They need not be equally long, and what they are is known when they are decoded.
+    """
+    shown = []
+    with suppress(Exception):  # a frame that is damaged is said when its turn comes
+        for index in range(min(image.n_frames, FRAMES_TIMED)):
+            image.seek(index)
+            image.load()
+            shown.append(image.info.get("duration", 0))
+    return 1000 / max(min((time for time in shown if time > 0), default=1000 / UNKNOWN_FPS), SHORTEST)
 
 
 class VideoReader:
@@ -192,8 +218,13 @@ class VideoReader:
         count = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
         self.total = count if count > 0 else None
         self._index, self._first, self._last = 0, 0.0, 0.0
+        self._busy = threading.RLock()  # a capture that is released while it reads ends the process
 
     def read(self) -> Frame | None:
+        with self._busy:
+            return self._read()
+
+    def _read(self) -> Frame | None:
         if self._capture is None:
             return None
         arrived = time.perf_counter()
@@ -221,6 +252,7 @@ class VideoReader:
         return since_first if since_first > self._last else self._last + 1 / self.fps
 
     def close(self) -> None:
-        if self._capture is not None:
-            self._capture.release()
-            self._capture = None
+        with self._busy:
+            if self._capture is not None:
+                self._capture.release()
+                self._capture = None

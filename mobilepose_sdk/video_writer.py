@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import tempfile
@@ -22,6 +23,7 @@ CODECS = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi"
 """What every build of OpenCV can write."""
 LONGEST_PAUSE = 10.0
 """Seconds; a longer gap between two pictures is cut to this."""
+LARGEST_TIME_BASE = 2**16 - 1
 
 
 class VideoWriter:
@@ -41,13 +43,15 @@ class VideoWriter:
     """
 
     def __init__(self, path: str | os.PathLike[str], fps: float) -> None:
-        self._path, self._fps = Path(path), fps
+        self._path, self._fps = Path(path), _writable_rate(fps)
         if self._path.suffix.lower() not in CODECS:
             raise InvalidInputError(f"cannot write {str(path)!r}: a video's name ends with one of {', '.join(CODECS)}")
         if os.path.isdir(path):
             raise OutputError(f"cannot write a video to {str(path)!r}: it is a folder; add a file's name")
-        # OpenCV's writers do not take every name on every system.
-        self._plain = self._path if str(self._path).isascii() else _stand_in(self._path)
+        self._suffix, self._target = self._path.suffix.lower(), Path(os.path.realpath(path))  # a link stays one
+        # OpenCV's writers do not take every name on every system, and go by its ending.
+        plain = str(self._target).isascii() and self._target.suffix.lower() == self._suffix
+        self._plain = self._target if plain else _stand_in(self._target, self._suffix)
         self._writer: Any = None
         self._last: Array | None = None
         self._size, self._count, self._first = (0, 0), 0, 0.0
@@ -71,8 +75,7 @@ class VideoWriter:
     def _open(self, size: tuple[int, int], timestamp: float) -> None:
         for path in (self._path, self._plain):
             _check_writable(path)
-        suffix = self._path.suffix.lower()
-        writer = cv2.VideoWriter(str(self._plain), cv2.VideoWriter.fourcc(*CODECS[suffix]), self._fps, size)
+        writer = cv2.VideoWriter(str(self._plain), cv2.VideoWriter.fourcc(*CODECS[self._suffix]), self._fps, size)
         if not writer.isOpened():
             raise OutputError(
                 f"cannot write a video of {size[0]}×{size[1]} pixels at {self._fps:g} frames a second to "
@@ -99,11 +102,11 @@ class VideoWriter:
         return announced >= self._count and not is_cut_short(str(self._plain))
 
     def _move(self) -> None:
-        if self._plain == self._path:
+        if self._plain == self._target:
             return
-        move = os.replace if self._plain.parent == self._path.parent else shutil.move
+        move = os.replace if self._plain.parent == self._target.parent else shutil.move
         try:
-            move(self._plain, self._path)
+            move(self._plain, self._target)
         except OSError as error:
             raise OutputError(
                 f"cannot write {str(self._path)!r}: {error}; the video is kept as {str(self._plain)!r}"
@@ -118,14 +121,21 @@ class VideoWriter:
         self.close()
 
 
-def _stand_in(path: Path) -> Path:
+def _writable_rate(fps: float) -> float:
+    """The rate with as many decimals as fit into MPEG-4's time base, whose numbers are below 2¹⁶."""
+    if not 0 < fps < LARGEST_TIME_BASE:
+        return fps
+    return round(fps, min(int(math.log10(LARGEST_TIME_BASE / fps)), 4))
+
+
+def _stand_in(path: Path, suffix: str) -> Path:
     """A name to write to until the file is finished, in the same folder if OpenCV takes that folder's name."""
     folder = path.parent
     try:
         str(folder).encode("ascii" if os.name == "nt" else "utf-8")
     except UnicodeEncodeError:
         folder = Path(tempfile.gettempdir())
-    return folder / f"mobilepose-{uuid4().hex}{path.suffix.lower()}"
+    return folder / f"mobilepose-{uuid4().hex}{suffix}"
 
 
 def _check_writable(path: Path) -> None:

@@ -64,6 +64,15 @@ BROKEN = {
         "image 20 has the source 5; accepted: a text other than 'all', or null",
     ),
     "an image's source all": (second_image(source="all"), "image 20 has the source 'all'; accepted: a text other"),
+    "two images with one id": (
+        {"images": [{"id": 10, "file_name": f"{n}.png"} for n in (10, 20)]},
+        "2 images have the id 10; where files are put together, give their images new ids",
+    ),
+    "ids of two kinds": (second_image(id="twenty"), "image ids that are numbers and some that are texts"),
+    "people of no image": (
+        {"images": [{"id": "10", "file_name": "10.png"}]},
+        "no person with labelled keypoints in a picture that it lists: image_id is 10 in the first.*is not '1'",
+    ),
     "an image's id a list": (second_image(id=[20]), r"the image at index 1 has the id \[20\]; accepted: a number"),
     "categories an object": ({"categories": {"id": 1}}, "has the categories.*accepted: a list of objects"),
     "a category without an id": ({"categories": [{"name": "person"}]}, "the category at index 0 lacks id"),

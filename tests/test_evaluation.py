@@ -206,6 +206,26 @@ def test_results_without_boxes_are_matched_by_the_extent_of_their_keypoints(file
     assert evaluate_results(tmp_path / "results.json", file).figures["all"]["PCK@0.2"] == 1
 
 
+@pytest.mark.parametrize("missing", [[0], list(range(17))], ids=["a keypoint", "all"])
+def test_what_is_missing_is_no_part_of_the_extent(file, tmp_path, missing):
+    """[0, 0, 0] is COCO's word for it, not the picture's corner."""
+    results = evaluate(file, Knowing(SEES_ALL), boxes="detected").results
+    for result in results:
+        result.pop("bbox")
+    triples = np.reshape(results[0]["keypoints"], (17, 3))
+    triples[missing] = 0
+    results[0]["keypoints"] = triples.ravel().tolist()
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    figures = evaluate_results(tmp_path / "results.json", file).figures["all"]
+    assert figures["PCK@0.2"] == pytest.approx(1 if len(missing) == 1 else 2 / 3)  # the nose is no body keypoint
+
+
+@pytest.mark.parametrize("boxes", ["Given", None, 5])
+def test_boxes_are_given_or_detected(file, boxes):
+    with pytest.raises(InvalidInputError, match="boxes must be one of 'given', 'detected'"):
+        evaluate(file, Knowing(), boxes=boxes)
+
+
 def test_no_results_at_all_score_0(file, tmp_path):
     (tmp_path / "results.json").write_text("[]")
     figures = evaluate_results(tmp_path / "results.json", file).figures["all"]

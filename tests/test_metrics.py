@@ -89,6 +89,39 @@ def test_unlabelled_keypoints_are_not_counted():
     assert np.isnan(answer.per_keypoint[L_WRIST - 5])
 
 
+@pytest.mark.parametrize("visibility", [1, 2])
+def test_cocos_visibility_says_what_is_labelled(visibility):
+    labelled = np.full((1, 17), visibility)
+    labelled[0, L_WRIST] = 0
+    assert torso_length(person(), labelled).tolist() == [50]
+    measured = pck(person(), person(), labelled)
+    assert (measured.value, measured.count) == (1, 11)
+    measured = pckh(person(), person(), labelled, [[0, 0, 30, 40]], skeleton=COCO_17)
+    assert (measured.value, measured.count) == (1, 16)
+
+
+@pytest.mark.parametrize(
+    ("predicted", "truth", "labelled", "message"),
+    [
+        ((1, 17, 2), (3, 17, 2), (3, 17), r"predicted must be \(3, 17, 2\) for coco-17, got shape \(1, 17, 2\)"),
+        ((3, 16, 2), (3, 16, 2), (3, 16), "predicted must be"),
+        ((3, 17, 2), (3, 17, 3), (3, 17), "truth must be"),
+        ((3, 17, 2), (3, 17, 2), (1, 17), r"labelled must be \(3, 17\)"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused(predicted, truth, labelled, message):
+    arrays = np.zeros(predicted), np.zeros(truth), np.ones(labelled)
+    with pytest.raises(InvalidInputError, match=message):
+        pck(*arrays)
+    with pytest.raises(InvalidInputError, match=message):
+        pckh(*arrays, np.ones((3, 4)), skeleton=COCO_17)
+
+
+def test_there_is_one_head_box_a_person():
+    with pytest.raises(InvalidInputError, match="one a person, got 2 for 1"):
+        pckh(person(), person(), np.ones((1, 17)), np.ones((2, 4)), skeleton=COCO_17)
+
+
 @pytest.mark.parametrize("torso", ["unlabelled", "of no length"])
 def test_people_without_a_torso_are_not_counted(torso):
     truth, labelled = np.concatenate([person(), person()]), np.repeat(EVERYTHING, 2, axis=0)

@@ -183,6 +183,21 @@ def test_a_model_folder_is_found_by_its_path(packaged, tmp_path, kind):
     assert find_model(kind(write_model(tmp_path / "own", name="own")), "pose").name == "own"
 
 
+@pytest.mark.parametrize("trained", [True, False])
+def test_a_path_is_a_folder_before_it_is_a_packaged_model(packaged, tmp_path, monkeypatch, trained):
+    write_model(packaged / "shared", name="shared", **({} if trained else {"files": {}}))
+    monkeypatch.chdir(tmp_path)
+    models._catalogue.cache_clear()
+    own = write_model(tmp_path / "shared", name="shared")
+    assert find_model(Path("shared")).folder == find_model("./shared").folder == Path("shared")
+    assert find_model("shared").folder == (packaged / "shared" if trained else Path("shared"))
+    own.rename(tmp_path / "elsewhere")
+    if trained:
+        assert find_model(Path("shared")).folder == packaged / "shared"
+    with pytest.raises(ModelNotFoundError):
+        find_model("./shared")
+
+
 @pytest.mark.parametrize(("kind", "there", "other"), [("pose", "tiny", "finder"), ("detector", "finder", "tiny")])
 def test_an_unknown_name_lists_the_models_of_that_kind(packaged, kind, there, other):
     with pytest.raises(ModelNotFoundError) as caught:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import cv2
@@ -113,6 +116,19 @@ def test_frames_of_an_animation_follow_each_other_although_it_gives_no_times(tmp
     np.testing.assert_allclose([frame.timestamp for frame in frames_of(path)], np.arange(3) / 30)
 
 
+@pytest.mark.parametrize("name", ["uneven.webp", "uneven.apng"])
+def test_an_animations_rate_is_that_of_its_shortest_frames(tmp_path, name):
+    path = tmp_path / name
+    pictures = [Image.fromarray(frame[:, :, ::-1]) for frame in moving_photograph(5)]
+    kind = "PNG" if name.endswith("png") else None
+    pictures[0].save(path, kind, save_all=True, append_images=pictures[1:], duration=[2000, 40, 80, 40, 40])
+    reader = open_source(path)
+    assert reader.fps == pytest.approx(25)
+    assert reader.read().timestamp == 0
+    assert reader.read().timestamp == pytest.approx(2)
+    reader.close()
+
+
 def test_times_rise_although_the_file_says_otherwise(video, monkeypatch):
     reader = VideoReader(str(video(fps=10.0)))
     said = iter([0.0, 100.0, 100.0, 50.0, 300.0])
@@ -174,6 +190,49 @@ def test_a_closed_reader_gives_nothing_more(video):
     reader.read()
     reader.close()
     reader.close()
+    assert reader.read() is None
+
+
+class Slow:
+    """A capture or an animation that waits in the middle of a frame."""
+
+    def __init__(self, inner, method, release):
+        self._inner, self._method, self._release = inner, method, release
+        self.reading, self.go_on, self.released_too_early = threading.Event(), threading.Event(), None
+
+    def __getattr__(self, name):
+        if name == self._method:
+            self.reading.set()
+            assert self.go_on.wait(10)
+        if name == self._release:
+            self.released_too_early = not self.go_on.is_set()
+        return getattr(self._inner, name)
+
+
+@pytest.mark.parametrize("name", ["moving.mp4", "moving.webp"])
+def test_a_reader_that_reads_is_closed_after_that(video, tmp_path, monkeypatch, name):
+    """Where FFmpeg's decoder is released in the middle of a frame, the process ends."""
+    if name.endswith("mp4"):
+        reader = open_source(video())
+        slow = Slow(reader._capture, "read", "release")
+        monkeypatch.setattr(reader, "_capture", slow)
+    else:
+        pictures = [Image.fromarray(frame) for frame in moving_photograph(3)]
+        pictures[0].save(tmp_path / name, save_all=True, append_images=pictures[1:])
+        reader = open_source(tmp_path / name)
+        slow = Slow(reader._image, "seek", "close")
+        monkeypatch.setattr(reader, "_image", slow)
+        monkeypatch.setattr("mobilepose_sdk.video.read_picture", lambda *_, **__: moving_photograph(1)[0])
+    with ThreadPoolExecutor(2) as threads:
+        frame = threads.submit(reader.read)
+        assert slow.reading.wait(10)
+        closed = threads.submit(reader.close)
+        time.sleep(0.05)
+        assert slow.released_too_early is None
+        slow.go_on.set()
+        assert frame.result(10) is not None
+        closed.result(10)
+    assert slow.released_too_early is False
     assert reader.read() is None
 
 

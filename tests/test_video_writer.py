@@ -36,6 +36,27 @@ def test_a_writer_that_is_interrupted_leaves_a_playable_file(tmp_path):
     assert len(frames_of(tmp_path / "out.mp4")) == 12
 
 
+@pytest.mark.parametrize("suffix", CODECS)
+@pytest.mark.parametrize("fps", [1 / 3, 30000 / 1001, 66.6667, 239.983, 333.3333, 1000])
+def test_any_rate_can_be_written(tmp_path, suffix, fps):
+    with VideoWriter(tmp_path / f"out{suffix}", fps) as writer:
+        for index, frame in enumerate(moving_photograph(3)):
+            writer.write(frame, index / fps)
+    assert len(frames_of(tmp_path / f"out{suffix}")) == 3
+
+
+@pytest.mark.parametrize("name", ["kept.mp4", "größe.mp4", "without an ending"])
+def test_a_link_stays_one(tmp_path, name):
+    (tmp_path / name).write_bytes(b"")
+    link = tmp_path / "link.mp4"
+    link.symlink_to(tmp_path / name)
+    with VideoWriter(link, 25.0) as writer:
+        writer.write(moving_photograph(1)[0], 0.0)
+    assert link.is_symlink()
+    assert len(frames_of(link)) == 1
+    assert len(list(tmp_path.iterdir())) == 2
+
+
 def test_slow_frames_are_repeated_and_none_is_left_out(tmp_path):
     with VideoWriter(tmp_path / "out.avi", 10.0) as writer:
         for index, time in enumerate([5.0, 5.1, 5.5, 5.51, 5.52]):
