@@ -75,6 +75,8 @@ def checked_boxes(boxes: Any, image_size: tuple[int, int]) -> NDArray[np.float32
         array = np.asarray(boxes)
         if np.iscomplexobj(array):
             raise TypeError("they are complex")
+        if np.ma.is_masked(boxes):
+            raise TypeError("some are masked; leave those people out")
         if array.dtype != np.float32:
             with np.errstate(over="ignore"):
                 array = array.astype(np.float32)

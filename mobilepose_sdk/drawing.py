@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -50,10 +51,10 @@ def draw_poses(image: PictureSource, result: PoseResult, *, min_score: float = D
         (H, W, 3) uint8, BGR.
 
     Raises:
-        InvalidInputError: the picture is not of ``result.image_size``, or ``min_score`` is NaN.
+        InvalidInputError: the picture is not of ``result.image_size``, or ``min_score`` is no number.
     """
-    if math.isnan(min_score):
-        raise InvalidInputError("min_score must be a number, got NaN")
+    if not isinstance(min_score, Real) or math.isnan(min_score):
+        raise InvalidInputError(f"min_score must be a number, got {min_score!r}")
     canvas = read_picture(image).copy()
     height, width = canvas.shape[:2]
     if (width, height) != result.image_size:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, NoReturn, get_args
 
+import numpy as np
 from numpy.typing import NDArray
 
 from mobilepose_sdk import runtimes
@@ -61,7 +63,7 @@ class PoseEstimator:
         device: OpenVINO's device name.
 
     Raises:
-        ModelNotFoundError: no such model, runtime or precision.
+        ModelNotFoundError: no such model, or no files of it for the runtime or of the precision.
         ModelFileError: a model file is missing, altered or unreadable.
         InvalidInputError, InvalidTypeError: an option is not one of those accepted.
         MissingDependencyError: TFLite's interpreter, or SciPy for a bottom-up model, is not installed.
@@ -96,6 +98,8 @@ class PoseEstimator:
         one_of("color", color, get_args(ColorOrder))
         one_of("nms", nms, (*NMS_METHODS, None))
         one_of("decoder", decoder, (*heatmaps.METHODS, None))
+        if not isinstance(flip_test, (bool, np.bool_)):
+            raise InvalidInputError(f"flip_test must be True or False, got {flip_test!r}")
         if not (detector is None or isinstance(detector, (str, Path)) or callable(detector)):
             raise InvalidTypeError(f"detector must be a name, a callable or None, got {type(detector).__name__}")
         self.card = find_model(model, "pose")
@@ -145,9 +149,10 @@ class PoseEstimator:
         if encoded or not isinstance(images, Iterable) or getattr(images, "ndim", 4) < 4:
             raise InvalidTypeError(f"batch takes several pictures, got one {type(images).__name__}; pass [picture]")
         images = list(images)
-        boxes = [None] * len(images) if boxes is None else list(boxes)
+        boxes = [None] * len(images) if boxes is None else list(islice(boxes, len(images) + 1))
         if len(boxes) != len(images):
-            raise InvalidInputError(f"{len(images)} pictures but {len(boxes)} entries of boxes; give one a picture")
+            given = len(boxes) if len(boxes) < len(images) else "more"
+            raise InvalidInputError(f"{len(images)} pictures but {given} entries of boxes; give one a picture")
         size = PICTURES_AT_ONCE if self.workers == 1 else GROUP
         return list(in_groups(self._read_and_estimate, zip(images, boxes), workers=self.workers, size=size))
 

@@ -105,7 +105,10 @@ class PoseResult:
 
         Raises:
             InvalidInputError: no skeleton of that name.
+            InvalidTypeError: neither a name nor a skeleton.
         """
+        if not isinstance(skeleton, (str, Skeleton)):
+            raise InvalidTypeError(f"a skeleton is a name or a Skeleton, got {type(skeleton).__name__}")
         to = conversion(self.skeleton, skeleton)
         keypoints, keypoint_scores = to(self.keypoints, self.keypoint_scores)
         return replace(self, keypoints=keypoints, keypoint_scores=keypoint_scores, skeleton=to.target)
@@ -138,7 +141,7 @@ class PoseResult:
         """:meth:`to_dict` as JSON text, on one line unless ``indent`` spaces are asked for."""
         return json.dumps(self.to_dict(), indent=indent, allow_nan=False)
 
-    def to_coco(self, image_id: int | str, category_id: int = 1) -> list[dict[str, Any]]:
+    def to_coco(self, image_id: int | str, category_id: int | str = 1) -> list[dict[str, Any]]:
         """One dictionary a person, as COCO's results format for keypoints wants them.
 
         Returns:
@@ -154,8 +157,8 @@ class PoseResult:
         points[..., 2] = points[..., 2].round(6)
         return [
             {
-                "image_id": image_id.item() if isinstance(image_id, np.generic) else image_id,
-                "category_id": category_id,
+                "image_id": _plain(image_id),
+                "category_id": _plain(category_id),
                 "keypoints": points[person].ravel().tolist(),
                 "score": _rounded(self.scores[person], 6) or 0.0,
                 "bbox": boxes[person].round(3).tolist(),
@@ -226,9 +229,14 @@ class PoseResult:
             (H, W, 3) uint8.
 
         Raises:
-            InvalidInputError: the picture is not of the size the result is for, or ``min_score`` is NaN.
+            InvalidInputError: the picture is not of the size the result is for, or ``min_score`` is no number.
         """
         return as_channels(draw_poses(read_picture(image, color=color), self, min_score=min_score), color)
+
+
+def _plain(value: Any) -> Any:
+    """What JSON can hold of an id."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _checked_size(size: Any) -> tuple[int, int]:

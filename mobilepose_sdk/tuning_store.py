@@ -63,12 +63,16 @@ def cache_folder() -> Path:
 
     Raises:
         MissingDependencyError: platformdirs, which knows each system's cache folder, is not installed.
+        TuningStoreError: the user has no home folder.
     """
     try:
         from platformdirs import user_cache_path
     except ImportError as error:
         raise MissingDependencyError("tuning needs platformdirs: pip install 'mobilepose-sdk[tune]'") from error
-    return Path(user_cache_path("mobilepose_sdk", appauthor=False)) / "tuning"
+    try:
+        return Path(user_cache_path("mobilepose_sdk", appauthor=False)) / "tuning"
+    except RuntimeError as error:
+        raise TuningStoreError(f"no folder for tuned settings: {error}; set HOME or XDG_CACHE_HOME") from error
 
 
 def prepare() -> None:
@@ -76,7 +80,7 @@ def prepare() -> None:
 
     Raises:
         MissingDependencyError: see :func:`cache_folder`.
-        TuningStoreError: it cannot be written to.
+        TuningStoreError: there can be none, or it cannot be written to.
     """
     folder = cache_folder()
     try:

@@ -157,14 +157,16 @@ class AnimationReader(PictureReader):
     def __init__(self, image: Any, name: str) -> None:
         self._image, self._name, self._next = image, name, 0.0
         self._busy = threading.RLock()
-        super().__init__(self._frames(), image.n_frames, fps=_animation_rate(image))
+        # An APNG may begin with a picture for programs that know no animations.
+        frames = range(bool(image.info.get("default_image")), image.n_frames)
+        super().__init__(self._frames(frames), len(frames), fps=_animation_rate(image, frames))
 
     def read(self) -> Frame | None:
         with self._busy:
             return super().read()
 
-    def _frames(self) -> Iterator[Image.Image]:
-        for index in range(self._image.n_frames):
+    def _frames(self, frames: range) -> Iterator[Image.Image]:
+        for index in frames:
             try:
                 self._image.seek(index)
                 self._image.load()
@@ -183,14 +185,14 @@ class AnimationReader(PictureReader):
             self._image.close()
 
 
-def _animation_rate(image: Any) -> float:
+def _animation_rate(image: Any, frames: range) -> float:
     """Frames a second at which no frame would be left out: that of the shortest of the first frames.
 
     They need not be equally long, and what they are is known when they are decoded.
     """
     shown = []
     with suppress(Exception):  # a frame that is damaged is said when its turn comes
-        for index in range(min(image.n_frames, FRAMES_TIMED)):
+        for index in frames[:FRAMES_TIMED]:
             image.seek(index)
             image.load()
             shown.append(image.info.get("duration", 0))

@@ -94,6 +94,7 @@ REFUSED = {
     "rows of several lengths": ([[1, 2, 3, 4], [1, 2]], r"numbers of shape \(N, 4\)"),
     "text": ("people", r"numbers of shape \(N, 4\)"),
     "names": ([["a", "b", "c", "d"]], r"numbers of shape \(N, 4\)"),
+    "masked": (np.ma.masked_equal([[1, 2, 3, 4], [5, 6, 7, 8]], 5), "some are masked; leave those people out"),
     "complex": ([[1j, 2, 3, 4]], r"numbers of shape \(N, 4\)"),
     "a dictionary": ({"boxes": []}, r"numbers of shape \(N, 4\)"),
     "NaN": ([[1, 2, 3, 4], [1, np.nan, 3, 4]], "NaN or infinity: row 1"),

@@ -206,6 +206,7 @@ class TestWhatIsRefused:
         with pytest.raises(InvalidInputError, match="uint8"):
             draw_poses(canvas().astype(np.float32), figure(PERSON))
 
-    def test_a_threshold_that_is_no_number(self) -> None:
-        with pytest.raises(InvalidInputError, match="min_score"):
-            draw_poses(canvas(), figure(PERSON), min_score=float("nan"))
+    @pytest.mark.parametrize("value", [float("nan"), "0.5", None])
+    def test_a_threshold_that_is_no_number(self, value) -> None:
+        with pytest.raises(InvalidInputError, match=f"min_score must be a number, got {value!r}"):
+            draw_poses(canvas(), figure(PERSON), min_score=value)

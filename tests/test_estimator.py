@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 from concurrent.futures import ThreadPoolExecutor
-from itertools import combinations
+from itertools import combinations, repeat
 
 import cv2
 import numpy as np
@@ -300,12 +300,18 @@ BAD = {
     "nms": ("greedy", InvalidInputError, "nms must be one of 'parallel', 'soft', 'hard', None, got 'greedy'"),
     "decoder": ("argmax", InvalidInputError, "decoder must be one of 'soft-argmax', 'quarter-offset', None, got"),
     "blur": (1e9, InvalidInputError, "blur must be a standard deviation above 0 and at most 32 heatmap pixels, got"),
+    "flip_test": ("no", InvalidInputError, "flip_test must be True or False, got 'no'"),
     "threads": (0, InvalidInputError, "threads must be 'auto' or a whole number from 1 to 4096, got 0"),
     "runtime": ("onnx", InvalidInputError, "unknown runtime 'onnx'; accepted: openvino"),
     "precision": ("int4", ModelNotFoundError, "no 'int4' files.*'openvino': .'int8'."),
     "detector": (5, InvalidTypeError, "detector must be a name, a callable or None, got int"),
     "model": ("lpn-1000", ModelNotFoundError, "no pose model 'lpn-1000'; packaged: .*or give a model folder"),
 }
+
+
+def test_a_precision_is_a_name(tmp_path):
+    with pytest.raises(InvalidInputError, match=r"a precision is one of int8, got \['int8'\]"):
+        PoseEstimator(write_model(tmp_path / "pose"), detector=None, precision=["int8"])
 
 
 @pytest.mark.parametrize("option", BAD)
@@ -434,6 +440,11 @@ def test_threads_may_share_an_estimator(make):
     with ThreadPoolExecutor(4) as pool:
         for alone, together in zip(expected, pool.map(estimator, pictures), strict=True):
             assert_same(alone, together)
+
+
+def test_boxes_without_end_are_not_waited_for(make):
+    with pytest.raises(InvalidInputError, match="1 pictures but more entries of boxes"):
+        make(detector=None).batch([scene()[0]], repeat(None))
 
 
 def test_a_closed_estimator_says_so(make):

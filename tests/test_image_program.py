@@ -121,8 +121,9 @@ def test_a_dash_reads_names_from_stdin(pictures, out, monkeypatch):
     assert len(read_json(out / "images.json")) == 3
 
 
-def test_an_empty_stdin_is_nothing_to_do(out, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+@pytest.mark.parametrize("stdin", [io.StringIO(""), None], ids=["empty", "none"])
+def test_an_empty_stdin_is_nothing_to_do(out, monkeypatch, capsys, stdin):
+    monkeypatch.setattr(sys, "stdin", stdin)
     assert main(["image", "-", "-o", str(out)]) == FAILED
     assert "no pictures were named on stdin" in capsys.readouterr().err
 

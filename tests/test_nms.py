@@ -116,6 +116,17 @@ def test_oks_of_a_worked_pair():
     assert both[0, 1] == pytest.approx((math.exp(-25 / 4) + 1) / 2)
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_a_caller_may_have_numpy_raise(method):
+    """The similarity of people far apart is below what a float32 holds."""
+    rng = np.random.default_rng(0)
+    apart = np.cumsum(rng.uniform(20, 40, 12))[:, None, None]
+    people = rng.uniform(0, 9, (12, 17, 2)) + apart, rng.uniform(0.3, 1, (12, 17)), rng.uniform(0, 1, 12)
+    with np.errstate(all="raise"):
+        order, _ = oks_nms(*people, np.full(12, 900.0), method=method)
+    assert len(order) == 12
+
+
 @every_method
 @settings(max_examples=120, deadline=None)
 @given(people=crowds(ties=False), threshold=st.sampled_from([0.0, 0.31, 0.57, 0.9, 1.0]))

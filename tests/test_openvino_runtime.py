@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -43,6 +44,30 @@ def test_threads_that_look_at_their_first_tensors_at_once_do_not_wait_for_each_o
     """They would, four times of five, without the look that importing takes; a hang ends with TimeoutExpired."""
     done = subprocess.run([sys.executable, "-c", FIRST_LOOKS], capture_output=True, text=True, timeout=120, check=False)
     assert (done.stdout, done.stderr) == ("done\n", "")
+
+
+FORKED = """
+import os
+from mobilepose_sdk import PoseEstimator
+from mobilepose_sdk.errors import StateError
+from mobilepose_sdk.samples import sample_picture
+
+estimator = PoseEstimator(detector=None, mode="throughput", threads=2)
+if os.fork() == 0:
+    try:
+        estimator(sample_picture())
+    except StateError as error:
+        os._exit(7 if "before this process was forked" in str(error) else 8)
+    os._exit(9)
+raise SystemExit(os.waitstatus_to_exitcode(os.wait()[1]) if len(estimator(sample_picture())) == 1 else 10)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+def test_throughput_mode_says_that_it_does_not_outlive_a_fork():
+    """Its streams' threads stay behind: waiting for them would never end."""
+    done = subprocess.run([sys.executable, "-c", FORKED], timeout=120, check=False)
+    assert done.returncode == 7
 
 
 @pytest.mark.parametrize("device", [None, 3, "TPU", "AUTO:TPU", "AUTO:CPU,TPU"])

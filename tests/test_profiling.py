@@ -360,6 +360,19 @@ def test_the_program_compares_and_writes_files(asked, capsys, tmp_path):
     assert plotted.stat().st_size > 1000
 
 
+@pytest.mark.parametrize("option", ["--json", "--csv", "--plot"])
+def test_a_file_that_cannot_be_written_is_found_out_before_anything_is_measured(asked, capsys, tmp_path, option):
+    assert main(["profile", option, str(tmp_path / "none" / "latency.png")]) == 3
+    assert "cannot write" in capsys.readouterr().err
+    assert not asked
+
+
+def test_so_is_that_nothing_can_be_drawn(asked, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    assert main(["profile", "--plot", str(tmp_path / "latency.png")]) == 3
+    assert not asked
+
+
 def test_a_warning_goes_to_stderr(monkeypatch, capsys):
     noisy = made("int8")
     object.__setattr__(noisy, "warnings", ("noisy: a neighbour",))

@@ -305,10 +305,15 @@ class TestCoco:
     def test_ids_are_passed_on(self) -> None:
         (person,) = make(1).to_coco("a.jpg", category_id=7)
         assert person["image_id"] == "a.jpg" and person["category_id"] == 7
-        json.dumps(make().to_coco(np.int64(3)))  # type: ignore[arg-type]
+        json.dumps(make().to_coco(np.int64(3), np.int32(1)))  # type: ignore[arg-type]
 
     def test_nobody(self) -> None:
         assert make(0).to_coco(1) == []
+
+
+def test_another_layout_has_a_name() -> None:
+    with pytest.raises(InvalidTypeError, match="a skeleton is a name or a Skeleton, got list"):
+        make().to_skeleton(["mpii-16"])  # type: ignore[arg-type]
 
     def test_what_is_not_finite_is_missing(self) -> None:
         given_arrays = arrays(1)

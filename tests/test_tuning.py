@@ -223,6 +223,16 @@ def test_without_platformdirs_tuning_says_what_to_install_and_auto_goes_on(card,
     assert runtimes.cpu_settings(card, "openvino", "int8", Threads()) == settings_for(read_topology(), Threads())
 
 
+def test_a_user_without_a_home_folder_goes_without_tuned_settings(card, monkeypatch):
+    def nowhere(*_, **__):
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr("platformdirs.user_cache_path", nowhere)
+    with pytest.raises(TuningStoreError, match="no folder for tuned settings: Could not.*set HOME or XDG_CACHE_HOME"):
+        tune(card)
+    assert runtimes.cpu_settings(card, "openvino", "int8", Threads()) == settings_for(read_topology(), Threads())
+
+
 def test_the_users_cache_folder_is_platformdirs(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     folder = tuning_store.cache_folder()

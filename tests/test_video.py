@@ -129,6 +129,16 @@ def test_an_animations_rate_is_that_of_its_shortest_frames(tmp_path, name):
     reader.close()
 
 
+def test_a_picture_for_programs_that_know_no_animations_is_no_frame(tmp_path):
+    pictures = [Image.fromarray(frame[:, :, ::-1]) for frame in moving_photograph(4)]
+    path = tmp_path / "default.apng"
+    rest = {"save_all": True, "append_images": pictures[1:], "default_image": True, "duration": 40}
+    pictures[0].save(path, "PNG", **rest)
+    frames = frames_of(path)
+    assert len(frames) == open_source(path).total == 3
+    np.testing.assert_array_equal(frames[0].image, moving_photograph(4)[1])
+
+
 def test_times_rise_although_the_file_says_otherwise(video, monkeypatch):
     reader = VideoReader(str(video(fps=10.0)))
     said = iter([0.0, 100.0, 100.0, 50.0, 300.0])

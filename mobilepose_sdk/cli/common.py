@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import stat
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from mobilepose_sdk.errors import OutputError
@@ -67,6 +69,28 @@ def make_folder(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"cannot make the output folder {str(path)!r}: {error}") from error
+
+
+def check_writable(path: Path) -> None:
+    """Whether a file can be written: found out before what it is for is measured, which may take hours.
+
+    Raises:
+        OutputError: it cannot.
+    """
+    try:
+        try:
+            mode = path.stat().st_mode  # unlike exists(), it says so where a name is too long
+        except FileNotFoundError:
+            mode = stat.S_IFREG
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError("it is a folder")
+        if stat.S_ISREG(mode):  # and no device, such as /dev/stdout, beside which nothing may be made
+            with TemporaryFile(dir=path.parent):
+                pass
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {str(path)!r}: {error.strerror or error}; name a file in an existing, writable folder"
+        ) from error
 
 
 def write_json(path: Path, content: Any) -> None:

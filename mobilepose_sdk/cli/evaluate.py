@@ -5,9 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import stat
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import Any, Literal
 
 from mobilepose_sdk.cli.common import (
@@ -16,12 +14,12 @@ from mobilepose_sdk.cli.common import (
     OK,
     Progress,
     add_estimator_options,
+    check_writable,
     open_estimator,
     say,
     table,
     write_json,
 )
-from mobilepose_sdk.errors import OutputError
 
 WHAT_IS_SHOWN = """
 AP and AR are pycocotools' own, with M and L for medium and large people. PCK@0.2 is the share of the 12 body keypoints
@@ -55,7 +53,7 @@ def add_to(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     if options.results:
-        _check_writable(options.results)
+        check_writable(options.results)
     evaluation = _measure_results(options) if options.from_results else _measure_model(options)
     if evaluation.unknown:
         say(f"the model does not have {', '.join(evaluation.unknown)}: counted as wrong")
@@ -65,28 +63,6 @@ def run(options: argparse.Namespace) -> int:
         if options.results:
             write_json(options.results, evaluation.results)
     return OK
-
-
-def _check_writable(path: Path) -> None:
-    """Whether a file can be written: found out before the pictures are looked at, which may take hours.
-
-    Raises:
-        OutputError: it cannot.
-    """
-    try:
-        try:
-            mode = path.stat().st_mode  # unlike exists(), it says so where a name is too long
-        except FileNotFoundError:
-            mode = stat.S_IFREG
-        if stat.S_ISDIR(mode):
-            raise IsADirectoryError("it is a folder")
-        if stat.S_ISREG(mode):  # and no device, such as /dev/stdout, beside which nothing may be made
-            with TemporaryFile(dir=path.parent):
-                pass
-    except OSError as error:
-        raise OutputError(
-            f"cannot write {str(path)!r}: {error.strerror or error}; name a file in an existing, writable folder"
-        ) from error
 
 
 def _measure_results(options: argparse.Namespace) -> Any:

@@ -178,7 +178,7 @@ def _output_names(paths: list[Path]) -> list[str]:
 
 
 def _lines_of_stdin() -> list[str]:
-    lines = (line.rstrip("\r\n") for line in sys.stdin)
+    lines = (line.rstrip("\r\n") for line in sys.stdin or ())  # a program may be started without it
     return [line for line in lines if line.strip()]
 
 

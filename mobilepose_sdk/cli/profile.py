@@ -7,7 +7,17 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from mobilepose_sdk.cli.common import EXIT_CODES, OK, Progress, at_least_one, say, table, write_json, write_text
+from mobilepose_sdk.cli.common import (
+    EXIT_CODES,
+    OK,
+    Progress,
+    at_least_one,
+    check_writable,
+    say,
+    table,
+    write_json,
+    write_text,
+)
 
 NAME_WIDTH = 60
 """Characters of a layer's name that are printed."""
@@ -40,9 +50,13 @@ def add_to(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from mobilepose_sdk.profiling import profile
-    from mobilepose_sdk.profiling.report import as_csv, as_dict, comparison, plot
+    from mobilepose_sdk.profiling.report import as_csv, as_dict, comparison, import_figure, plot
     from mobilepose_sdk.topology import read_topology
 
+    for path in filter(None, (options.json, options.csv, options.plot)):
+        check_writable(path)
+    if options.plot:
+        import_figure()
     configurations, machine = _configurations(options), str(read_topology())
     with Progress("runs") as progress:
         profiles = profile(configurations, repeats=options.repeats, fresh=not options.no_fresh, progress=progress)

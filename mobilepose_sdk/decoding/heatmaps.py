@@ -106,7 +106,7 @@ def gaussian_blur(heatmaps: Array, top: Array, sigma: float) -> tuple[Array, Arr
     Raises:
         InvalidInputError: ``sigma`` is not a number above 0 and at most :data:`LARGEST_BLUR`.
     """
-    if not (isinstance(sigma, Real) and 0 < sigma <= LARGEST_BLUR):
+    if not (isinstance(sigma, Real) and not isinstance(sigma, bool) and 0 < sigma <= LARGEST_BLUR):
         raise InvalidInputError(
             f"blur must be a standard deviation above 0 and at most {LARGEST_BLUR:g} heatmap pixels, got {sigma!r}"
         )

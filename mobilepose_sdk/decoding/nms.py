@@ -146,7 +146,7 @@ def oks_matrix(
             np.exp(similarity, out=similarity)
             similarity *= visible.T[part, :, None] & visible.T[part, None]
             total += np.add.reduce(similarity, axis=0)
-    return np.asarray(total / np.maximum(weights @ weights.T, 1), dtype=np.float32)
+        return np.asarray(total / np.maximum(weights @ weights.T, 1), dtype=np.float32)
 
 
 def _confidence(keypoint_scores: Array, scores: Array) -> NDArray[np.float64]:

@@ -68,6 +68,19 @@ def as_csv(profiles: Sequence[Profile]) -> str:
     return text.getvalue()
 
 
+def import_figure() -> Any:
+    """matplotlib's ``Figure``.
+
+    Raises:
+        MissingDependencyError: it is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingDependencyError("--plot needs matplotlib: pip install 'mobilepose-sdk[plot]'") from error
+    return Figure
+
+
 def plot(profiles: Sequence[Profile], path: Path, machine: str) -> None:
     """Draw medians as stacked bars, a bar a configuration, into a picture file.
 
@@ -75,11 +88,9 @@ def plot(profiles: Sequence[Profile], path: Path, machine: str) -> None:
         MissingDependencyError: matplotlib is not installed.
         OutputError: the file cannot be written, or matplotlib knows no such format.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingDependencyError("--plot needs matplotlib: pip install 'mobilepose-sdk[plot]'") from error
-    figure = Figure(figsize=(9, 1.6 + 0.6 * len(profiles)), layout="constrained")  # no window, whatever the backend
+    figure = import_figure()(
+        figsize=(9, 1.6 + 0.6 * len(profiles)), layout="constrained"
+    )  # no window, whatever the backend
     axes = figure.subplots()
     names = [str(profile.configuration) for profile in profiles]
     left = [0.0] * len(profiles)

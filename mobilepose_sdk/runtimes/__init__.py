@@ -67,7 +67,7 @@ def precision_of(card: ModelCard, runtime: str, precision: str | None) -> str:
     """The precision to run a model at: the one that is wanted, or the card's first.
 
     Raises:
-        InvalidInputError: unknown runtime.
+        InvalidInputError: unknown runtime, or no name of a precision.
         ModelNotFoundError: the card has no files for it.
     """
     if runtime not in RUNTIMES:
@@ -75,6 +75,8 @@ def precision_of(card: ModelCard, runtime: str, precision: str | None) -> str:
     available: dict[str, Any] = card.files.get(runtime, {})
     if not available:
         raise ModelNotFoundError(f"{card.name} has no files for runtime {runtime!r}; it has {card.precisions}")
+    if not isinstance(precision, (str, type(None))):
+        raise InvalidInputError(f"a precision is one of {', '.join(available)}, got {precision!r}")
     return precision or next(iter(available))
 
 

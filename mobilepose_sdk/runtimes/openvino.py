@@ -93,6 +93,8 @@ class OpenVINORuntime:
         self._config = settings.openvino() if device == "CPU" else {"PERFORMANCE_HINT": "LATENCY"}
         self._config |= {"PERF_COUNT": True} if profile else {}
         self._cores, self._budget = settings.cores_an_inference, shared_budget()
+        # The streams' threads would have to work for a forked child, and stay behind.
+        self._process = os.getpid() if settings.streams > 1 else None
         own = self._compile()  # a broken file fails here, not at the first picture
         self._compiled: dict[tuple[int, ...], Any] = {tuple(own.input().shape): own}
         self._idle: dict[tuple[int, ...], list[Any]] = {}
@@ -124,6 +126,8 @@ class OpenVINORuntime:
 
     def _take(self, shape: tuple[int, ...], idle: dict[tuple[int, ...], list[Any]]) -> Any:
         """A free inference request: one each for threads that call at the same time."""
+        if self._process not in (None, os.getpid()):
+            raise StateError("the estimator was opened for throughput before this process was forked; open it here")
         with self._lock:
             if self._closed:
                 raise StateError("the estimator was closed; make a new one")
