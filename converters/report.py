@@ -29,9 +29,10 @@ differences under about 3 points of AP are noise.
 PEERS = """
 ## What others reach on these pictures
 
-Same pictures, same boxes, single pass, each at its best crop margin. `python benchmarks/peers_accuracy.py` printed the
-first rows: MoveNet's weights in fp32, decoded as our heatmaps are, MediaPipe on 512×512 crops. The last two are the
-figures that were published with the pictures, of MoveNet's own INT8 file and of MediaPipe; nothing here prints those.
+Same pictures, same boxes, single pass, each at its best crop margin. `python benchmarks/peers_accuracy.py --data DATA
+--movenet movenet-lightning.bin movenet-thunder.bin` printed the first rows: MoveNet's weights in fp32, decoded as our
+heatmaps are, MediaPipe on 512×512 crops. The last two are the figures that were published with the pictures, of
+MoveNet's own INT8 file and of MediaPipe; nothing here prints those.
 
 | model | GMACs | PCK@0.2 | AP |
 |---|---|---|---|
