@@ -40,7 +40,8 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     if options.threads:
         torch.set_num_threads(options.threads)
-    alone = Start(DESIGNS[options.student], options.data, options.go_on, labels=options.labels)
+    budget = Budget(minutes=options.minutes)
+    alone = Start(DESIGNS[options.student], options.data, budget, options.go_on, labels=options.labels)
     shares = tuple(options.shares) if options.shares else None
     taught = replace(alone, method="mapd", teacher=options.teacher, shares=shares)
     teacher, weights = Path(options.teacher).stem, "packaged" if options.go_on else "random"
@@ -49,13 +50,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         for start, method in ((alone, "labels alone"), (taught, f"MAPD, {teacher}")):
             run = (options.runs or Path(temporary)) / (start.method or "labels")
-            found = learn(start, Budget(minutes=options.minutes), run)
+            found = learn(start, run)
             print(f"| {method} | {found['samples']:,} | {found['pck']:.3f} | {found['ap']:.3f} |", flush=True)
 
 
-def learn(start: Start, budget: Budget, run: Path) -> dict[str, float]:
+def learn(start: Start, run: Path) -> dict[str, float]:
     """The last line of a run's log."""
-    start.training(budget, run).fit()
+    start.training(run).fit()
     last: dict[str, float] = json.loads((run / "log.jsonl").read_text(encoding="utf-8").splitlines()[-1])
     return last
 

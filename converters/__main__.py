@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from mobilepose_sdk.cli.common import at_least_one
 
 if TYPE_CHECKING:
     from converters.catalogue import Design
@@ -33,8 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     train = commands.add_parser("train", help="train a network; a run that exists is resumed")
     train.add_argument("model")
     train.add_argument("--data", type=Path, required=True, help="folder with train.json, dev.json and images/")
-    train.add_argument("--minutes", type=float, default=float("inf"), help="stop after this long, schedule included")
-    train.add_argument("--samples", type=float, default=float("inf"), help="stop after this many samples")
+    train.add_argument("--minutes", type=_above_zero, default=math.inf, help="stop after this long, schedule included")
+    train.add_argument("--samples", type=_above_zero, default=math.inf, help="stop after this many samples")
     train.add_argument("--run", type=Path, help="folder of the run; runs/<model> when omitted")
     train.add_argument(
         "--continue", dest="go_on", action="store_true", help="start from the packaged weights instead of random ones"
@@ -53,8 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="of mapd's squared error and KL divergence to the teacher (default: the paper's 0.15 and 0.075)",
     )
     train.add_argument("--labels", type=Path, metavar="FILE", help="cleaned labels from `clean`")
-    train.add_argument("--seed", type=int, default=0, help="of weights, order and augmentation (default: 0)")
-    train.add_argument("--threads", type=int, help="CPU threads; all when omitted")
+    train.add_argument("--seed", type=_whole, default=0, help="of weights, order and augmentation (default: 0)")
+    train.add_argument("--threads", type=at_least_one, help="CPU threads; all when omitted")
     train.set_defaults(run_command=_train)
 
     average = commands.add_parser("average", help="pack the mean weights of runs from one start, if it is better")
@@ -86,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "report", help="write docs/accuracy.md from the model cards, dev.json and a latency run"
     )
     report.add_argument("--data", type=Path, required=True, help="folder with dev.json and images/")
-    report.add_argument("--threads", type=int, default=2, help="CPU threads (default: 2)")
+    report.add_argument("--threads", type=at_least_one, default=2, help="CPU threads (default: 2)")
     report.set_defaults(run_command=_report)
 
     importer = commands.add_parser("import", help="make a model folder from an official checkpoint")
@@ -152,13 +155,14 @@ def _train(options: argparse.Namespace) -> None:
     from converters.training.command import Start, train
     from converters.training.schedule import Budget
 
-    if options.minutes == options.samples == float("inf"):
+    if options.minutes == options.samples == math.inf:
         raise SystemExit("give --minutes, --samples or both: the learning-rate schedule needs to know where it ends")
     if options.threads:
         torch.set_num_threads(options.threads)
     start = Start(
         _design(options.model),
         options.data,
+        Budget(samples=options.samples, minutes=options.minutes),
         go_on=options.go_on,
         method=options.recipe,
         teacher=options.teacher,
@@ -166,8 +170,7 @@ def _train(options: argparse.Namespace) -> None:
         labels=options.labels,
         seed=options.seed,
     )
-    path = train(start, Budget(samples=options.samples, minutes=options.minutes), options.run)
-    print(path)
+    print(train(start, options.run))
 
 
 def _average(options: argparse.Namespace) -> None:
@@ -231,6 +234,19 @@ def _design(name: str) -> Design:
     if name not in DESIGNS:
         raise SystemExit(f"no network {name!r}; there are: {', '.join(DESIGNS)}")
     return DESIGNS[name]
+
+
+def _above_zero(text: str) -> float:
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"must be a number above 0, got {text!r}")
+    return value
+
+
+def _whole(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 0, got {text!r}")
+    return int(text)
 
 
 def _with_allocator_settings() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ def load_checkpoint(network: nn.Module, path: Path) -> nn.Module:
 
     Raises:
         CheckpointError: the file is no such checkpoint; or, listing them, parameters are missing, left over or of
-            another shape.
+            another shape; or a number is NaN or infinite.
     """
     state = _read(path)
     wanted = network.state_dict()
@@ -42,6 +41,9 @@ def load_checkpoint(network: nn.Module, path: Path) -> nn.Module:
     found = [f"{len(names)} {kind}: {_listed(names)}" for kind, names in problems.items() if names]
     if found:
         raise CheckpointError(f"{path} does not fit this network; " + "; ".join(found))
+    broken = [name for name, tensor in state.items() if not torch.isfinite(tensor).all()]
+    if broken:
+        raise CheckpointError(f"{path} holds NaN or infinity in {_listed(broken)}")
     network.load_state_dict(state)
     return network.eval()
 
@@ -49,11 +51,13 @@ def load_checkpoint(network: nn.Module, path: Path) -> nn.Module:
 def _read(path: Path) -> dict[str, Tensor]:
     try:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+    except Exception as error:  # unpickling raises whatever it stumbled over
         raise CheckpointError(f"{path} is not a PyTorch checkpoint that can be read safely: {error}") from error
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         content = content["state_dict"]
-    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+    if not isinstance(content, dict) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items()
+    ):
         raise CheckpointError(f"{path} holds {type(content).__name__}, not a state dict or one under 'state_dict'")
     return {name.removeprefix("module."): tensor for name, tensor in content.items()}
 

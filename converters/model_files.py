@@ -14,8 +14,10 @@ from torch import nn
 
 from converters import quantization, to_openvino, to_tflite
 from converters.catalogue import Design
+from mobilepose_sdk.errors import ModelFileError
 from mobilepose_sdk.models import ModelFile
 from mobilepose_sdk.runtimes import RuntimeName
+from mobilepose_sdk.runtimes.openvino import OpenVINORuntime
 
 Files = dict[str, list[ModelFile]]
 """By precision."""
@@ -49,6 +51,7 @@ def write_files(
 
     Raises:
         MissingDependencyError: there is no environment that makes TFLite files; nothing is written.
+        ModelFileError: OpenVINO cannot run what it was given.
     """
     made: dict[str, Files] = {}
     if "tflite" in request.runtimes:
@@ -59,7 +62,9 @@ def write_files(
         for precision in request.precisions:
             integer = precision == "int8"
             model = quantization.quantize(floating, inputs, design.float_first) if integer else floating
-            made["openvino"][precision] = _listed(to_openvino.save(model, folder, precision), folder)
+            written = to_openvino.save(model, folder, precision)
+            _try_out(written[0], precision)
+            made["openvino"][precision] = _listed(written, folder)
     if "tflite" in request.runtimes:
         python, float_first = request.tflite_python, design.float_first
         paths = to_tflite.convert(
@@ -67,6 +72,15 @@ def write_files(
         )
         made["tflite"] = {precision: _listed([path], folder) for precision, path in paths.items()}
     return made
+
+
+def _try_out(path: Path, precision: str) -> None:
+    """Whether OpenVINO can run what was written; ranges found on very few inputs can be of no use to it."""
+    try:
+        OpenVINORuntime(path).close()
+    except ModelFileError as error:
+        few = "; INT8 may need more calibration pictures" if precision == "int8" else ""
+        raise ModelFileError(f"{error}{few}") from error
 
 
 def quantization_facts(made: dict[str, Files], pictures: int, float_first: int = 0) -> dict[str, Any]:

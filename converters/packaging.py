@@ -21,6 +21,7 @@ from converters.curves import draw_curve
 from converters.data import measured_sources, read_data
 from converters.model_card import markdown
 from converters.model_files import DEFAULT_REQUEST, Request, quantization_facts, write_files
+from converters.to_tflite import find_python
 from converters.weights import PREBUILT, card_of_same_weights, load_weights, read_facts, save_weights
 from mobilepose_sdk.coco_files import ALL
 from mobilepose_sdk.detection import PersonDetector
@@ -117,6 +118,8 @@ def package(
         inputs: calibration inputs for INT8; see :func:`converters.quantization.quantize`.
         training: what the weights were made from.
     """
+    if "checkpoint" in training:  # others' networks know the papers' crops alone
+        design = replace(design, padding=PADDING)
     before = card_of_same_weights(folder, training)
     made = write_files(design, network, folder, request, inputs)
     quantized = quantization_facts(made, len(inputs), design.float_first)
@@ -160,7 +163,8 @@ def import_checkpoint(
 
     Raises:
         CheckpointError: the checkpoint does not fit.
-        InvalidInputError: INT8 without calibration pictures, or with nobody in them.
+        InvalidInputError: INT8 without calibration pictures, or with nobody in them; or ``folder`` is a file.
+        MissingDependencyError: there is no environment that makes TFLite files; nothing is written.
     """
     network = design.load(design.network(), checkpoint)
     inputs: list[NDArray[np.uint8]] = []
@@ -171,9 +175,12 @@ def import_checkpoint(
         log.info("calibrating with %d inputs from %s", len(inputs), calibration)
     digest = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
     origin = {"checkpoint": checkpoint.name, "sha256": digest, **design.checkpoint_facts}
+    if folder.exists() and not folder.is_dir():
+        raise InvalidInputError(f"{folder} is no folder; --out names the model folder to write")
+    if "tflite" in request.runtimes:
+        find_python(request.tflite_python)
     save_weights(network, folder, origin)
-    # Others' networks know the papers' crops alone.
-    return package(replace(design, padding=PADDING), network, folder, request, inputs, origin)
+    return package(design, network, folder, request, inputs, origin)
 
 
 def measure(card: ModelCard, data: Path) -> ModelCard:

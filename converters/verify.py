@@ -21,7 +21,7 @@ from converters.networks.blocks import ContextBottleneck, GlobalContext
 from converters.to_openvino import PictureInput
 from converters.weights import PREBUILT, load_weights
 from mobilepose_sdk.decoding.heatmaps import decode
-from mobilepose_sdk.errors import InvalidInputError, MissingDependencyError
+from mobilepose_sdk.errors import InvalidInputError, MissingDependencyError, ModelFileError
 from mobilepose_sdk.runtimes import RUNTIMES, RuntimeName
 from mobilepose_sdk.runtimes.tflite import TFLiteRuntime
 
@@ -122,10 +122,12 @@ def verify(
         tflite_python: see :func:`converters.to_tflite.find_python`.
 
     Raises:
-        InvalidInputError: the weights are of another network.
+        InvalidInputError: the weights are of another network, or there is no such folder.
     """
     folder = weights or PREBUILT / design.name
     trained = (folder / "weights.safetensors").exists()
+    if not folder.is_dir():
+        raise InvalidInputError(f"no folder {str(folder)!r}; one without weights.safetensors means random weights")
     network = _trained(design, folder) if trained else untrained(design.network, calibration)
     with torch.no_grad():
         expected = [_as_list(PictureInput(network)(torch.from_numpy(picture))) for picture in compared]
@@ -208,7 +210,7 @@ def untrained(make: Callable[[], nn.Module], inputs: Inputs) -> nn.Module:
 def _trained(design: Design, folder: Path) -> nn.Module:
     try:
         return load_weights(design, folder)
-    except RuntimeError as error:
+    except ModelFileError as error:
         raise InvalidInputError(
             f"{folder / 'weights.safetensors'} does not fit {design.name}, whose design may have changed: train it "
             "again, or give other weights with --weights FOLDER; a folder without weights means random ones"

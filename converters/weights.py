@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from converters.catalogue import Design
 from converters.data import read_data, whole_pictures
 from converters.sources import SOURCES
+from mobilepose_sdk.errors import ModelFileError
 from mobilepose_sdk.models import ModelCard
 
 PREBUILT = Path(__file__).resolve().parent.parent / "prebuilt"
@@ -32,13 +32,23 @@ def save_weights(network: nn.Module, folder: Path, training: dict[str, Any]) -> 
 
 
 def read_facts(folder: Path) -> dict[str, Any]:
-    """What the weights in a folder were made from, as :func:`save_weights` wrote it."""
-    facts: dict[str, Any] = json.loads((folder / "training.json").read_text(encoding="utf-8"))
+    """What the weights in a folder were made from, as :func:`save_weights` wrote it.
+
+    Raises:
+        ModelFileError: there is no such file, or it is damaged.
+    """
+    path = folder / "training.json"
+    try:
+        facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ModelFileError(f"{folder} holds no trained weights: there is no training.json in it") from error
+    except (OSError, ValueError) as error:
+        raise ModelFileError(f"{path} cannot be read: {error}") from error
     return facts
 
 
 def training_facts(
-    design: Design, run: Path, data: Path, way: Sequence[str], seed: int, before: dict[str, Any] | None
+    design: Design, run: Path, data: Path, command: str, seed: int, before: dict[str, Any] | None
 ) -> dict[str, Any]:
     """What a run's weights were made from: data with terms, command, seed, samples, minutes and learning curve.
 
@@ -46,7 +56,7 @@ def training_facts(
         design: which model.
         run: the run's folder.
         data: the folder it was trained on.
-        way: options of the command that say what the run learnt from.
+        command: what began it.
         seed: of the run.
         before: the facts of the weights it started from; random ones when None.
     """
@@ -55,9 +65,8 @@ def training_facts(
     top_down = design.kind == "pose" and design.approach == "top-down"
     used = content["images"] if top_down else whole_pictures(content)
     counts = Counter(image["source"] or "unnamed" for image in used)
-    command = f"python -m converters train {design.name} --data DATA --minutes {math.ceil(curve[-1]['minutes'])}"
     return {
-        "command": " ".join([command, *way]),
+        "command": command,
         "seed": seed,
         "samples": curve[-1]["samples"],
         "minutes": curve[-1]["minutes"],
@@ -83,10 +92,17 @@ def _notes(run: Path) -> str:
 
 
 def load_weights(design: Design, folder: Path) -> nn.Module:
-    """The design's network with the folder's weights, in evaluation mode, float32."""
-    network = design.network()
-    state = load_file(folder / "weights.safetensors")
-    network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
+    """The design's network with the folder's weights, in evaluation mode, float32.
+
+    Raises:
+        ModelFileError: there are none, they are damaged, or of another network.
+    """
+    network, path = design.network(), folder / "weights.safetensors"
+    try:
+        state = load_file(path)
+        network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise ModelFileError(f"{path} does not hold weights of {design.name}: {error}") from error
     return network.eval()
 
 

@@ -9,7 +9,7 @@ from mobilepose_sdk import PoseEstimator
 
 out = Path("out")
 out.mkdir(exist_ok=True)
-paths = sys.argv[1:]
+paths = sys.argv[1:] or sys.exit(__doc__)
 with PoseEstimator() as estimator:
     for path, result in zip(paths, estimator.batch(paths)):
         print(path, result)

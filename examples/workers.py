@@ -34,7 +34,9 @@ def people_in(path: str) -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("pictures", nargs="+")
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument(
+        "--workers", type=int, default=2, choices=range(1, 65), metavar="N", help="1 to 64 (default: 2)"
+    )
     parser.add_argument("--start", choices=multiprocessing.get_all_start_methods(), help="the system's own if omitted")
     options = parser.parse_args()
 

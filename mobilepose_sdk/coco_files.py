@@ -152,7 +152,7 @@ def read_annotations(path: FilePath) -> dict[str, Any]:
         SourceNotFoundError: there is none at ``path``.
         InvalidInputError: it is not JSON with ``images`` and ``annotations``, or an image's fields are not COCO's.
     """
-    content = _read_json(path, "annotation file")
+    content = read_json(path, "annotation file")
     if not isinstance(content, dict) or not {"images", "annotations"} <= content.keys():
         raise InvalidInputError(f"{os.fspath(path)!r} is not a COCO file: it needs 'images' and 'annotations'")
     check_fields(repr(os.fspath(path)), content, {"images": OBJECTS, "annotations": OBJECTS})
@@ -181,7 +181,7 @@ def read_results(path: FilePath, skeleton: Skeleton) -> list[dict[str, Any]]:
         SourceNotFoundError: there is none at ``path``.
         InvalidInputError: it is no list of results with the skeleton's keypoints.
     """
-    results = _read_json(path, "results file")
+    results = read_json(path, "results file")
     if not isinstance(results, list) or not all(isinstance(entry, dict) for entry in results):
         raise InvalidInputError(f"{os.fspath(path)!r} is not a COCO results file: it must be a list of objects")
     fields = {**RESULT, **_keypoints(skeleton, "score")}
@@ -205,7 +205,13 @@ def triples(entries: list[dict[str, Any]]) -> NDArray[np.float64]:
     return np.array([entry["keypoints"] for entry in entries], dtype=np.float64).reshape(len(entries), -1, 3)
 
 
-def _read_json(path: FilePath, what: str) -> Any:
+def read_json(path: FilePath, what: str) -> Any:
+    """A parsed file; ``what`` is how the error calls it.
+
+    Raises:
+        SourceNotFoundError: there is none at ``path``.
+        InvalidInputError: it is not JSON.
+    """
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError as error:

@@ -69,7 +69,9 @@ def test_another_depth_names_a_few_and_counts_the_rest(checkpoint: Path) -> None
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"not a checkpoint", pickle.dumps(print, protocol=2)], ids=["empty", "text", "code"]
+    "content",
+    [b"", b"not a checkpoint", b"hello world", pickle.dumps(print, protocol=2)],
+    ids=["empty", "text", "text that begins like a pickle", "code"],
 )
 def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "wrong.pth"
@@ -82,6 +84,20 @@ def test_a_checkpoint_of_something_else_is_refused(tmp_path: Path) -> None:
     torch.save([1, 2, 3], tmp_path / "list.pth")
     with pytest.raises(CheckpointError, match="list"):
         load_checkpoint(LPN(50), tmp_path / "list.pth")
+
+
+def test_keys_are_names(tmp_path: Path) -> None:
+    torch.save({1: torch.zeros(3)}, tmp_path / "numbers.pth")
+    with pytest.raises(CheckpointError, match=r"numbers\.pth holds dict, not a state dict"):
+        load_checkpoint(LPN(50), tmp_path / "numbers.pth")
+
+
+def test_a_diverged_checkpoint_is_refused(checkpoint: Path) -> None:
+    state = torch.load(checkpoint, weights_only=True)
+    state["conv1.weight"][0] = torch.nan
+    torch.save(state, checkpoint)
+    with pytest.raises(CheckpointError, match=r"NaN or infinity in conv1\.weight"):
+        load_checkpoint(LPN(50), checkpoint)
 
 
 def test_an_imported_checkpoint_opens_like_a_packaged_model(checkpoint: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -13,11 +14,13 @@ from converters.catalogue import DESIGNS
 from converters.data import measured_sources, read_data, whole_pictures
 from converters.packaging import pose_figures
 from converters.quantization import calibration_inputs
+from converters.training.command import clean
+from converters.training.pictures import PicturePack
 from converters.training.pose import PoseTask
 from converters.training.recipes.bottom_up import BottomUpTask
 from converters.training.validation import DetectionValidation
 from converters.weights import training_facts
-from mobilepose_sdk.errors import InvalidInputError, SourceNotFoundError, SourceReadError
+from mobilepose_sdk.errors import InvalidInputError, OutputError, SourceNotFoundError, SourceReadError
 from mobilepose_sdk.evaluation import Evaluation
 
 
@@ -68,7 +71,7 @@ def test_everything_that_trains_and_calibrates_reads_them(plain, tmp_path, name)
     assert len(samples) % 6 == 0  # some people are shown more than once an epoch
     assert len(samples[0]) and len(calibration_inputs(plain, design)) == 6
     (tmp_path / "log.jsonl").write_text(json.dumps({"samples": 1, "minutes": 1}))
-    assert training_facts(design, tmp_path, plain, [], 0, None)["data"] == {"unnamed": {"pictures": 6}}
+    assert training_facts(design, tmp_path, plain, "train", 0, None)["data"] == {"unnamed": {"pictures": 6}}
 
 
 def test_a_picture_with_a_crowd_is_not_wholly_annotated(plain):
@@ -128,6 +131,26 @@ def test_a_picture_that_is_none_is_named(folder, content, error):
     picture.unlink() if content is None else picture.write_bytes(content)
     with pytest.raises(error, match="3.png"):
         PoseTask(folder).samples(DESIGNS["lpn-50"].recipe.stages[0], seed=0)
+
+
+def test_a_picture_that_was_replaced_is_decoded_anew(folder):
+    content = read_data(folder / "train.json")
+    before = PicturePack(content, folder / "images")[1].copy()
+    cv2.imwrite(str(folder / "images" / "1.png"), np.full((20, 30, 3), 77, np.uint8))
+    assert before.shape == (160, 160, 3)
+    assert (PicturePack(content, folder / "images")[1] == np.full((20, 30, 3), 77)).all()
+
+
+def test_pictures_that_cannot_be_read_leave_nothing_in_the_cache(folder):
+    (folder / "images" / "6.png").write_bytes(b"no picture")
+    with pytest.raises(SourceReadError):
+        PicturePack(read_data(folder / "train.json"), folder / "images")
+    assert not list((folder / "cache").iterdir())
+
+
+def test_cleaned_labels_need_a_place_before_anybody_is_looked_at(folder, tmp_path):
+    with pytest.raises(OutputError, match="cannot write"):
+        clean("lpn-50", folder, tmp_path / "none" / "labels.json")
 
 
 def test_the_program_says_it_in_a_line(tmp_path, capsys):

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from converters import model_files, packaging
+from converters import model_files, packaging, quantization, to_openvino
 from converters.__main__ import main
 from converters.catalogue import DESIGNS
 from converters.model_files import Files, Request, quantization_facts
 from converters.packaging import package
-from mobilepose_sdk.errors import MissingDependencyError
+from mobilepose_sdk.errors import MissingDependencyError, ModelFileError
 from mobilepose_sdk.models import ModelCard, ModelFile
+from mobilepose_sdk.preprocessing import PADDING
 
 DESIGN = DESIGNS["lpn-50"]
 INPUTS = [np.zeros((1, 256, 192, 3), np.uint8)] * 3
@@ -54,6 +55,22 @@ def test_one_runtimes_files_leave_the_others_listed(tmp_path: Path, order: tuple
 def test_files_of_other_weights_are_not_listed_any_more(tmp_path: Path) -> None:
     made(tmp_path, "openvino")
     assert list(made(tmp_path, "tflite", training={**TRAINING, "sha256": "1"}).precisions) == ["tflite"]
+
+
+def test_an_imported_networks_crops_are_the_papers_whoever_packs_it(tmp_path: Path) -> None:
+    assert "checkpoint" in TRAINING and made(tmp_path, "openvino").padding == PADDING != DESIGN.padding
+
+
+def test_files_that_openvino_cannot_run_are_noticed_when_they_are_made(tmp_path, monkeypatch) -> None:
+    def broken(model: Any, folder: Path, precision: str) -> list[Path]:
+        (tmp_path / "int8.xml").write_text("no network")
+        return [tmp_path / "int8.xml"]
+
+    monkeypatch.setattr(to_openvino, "convert", lambda *arguments: None)
+    monkeypatch.setattr(to_openvino, "save", broken)
+    monkeypatch.setattr(quantization, "quantize", lambda model, *_: model)
+    with pytest.raises(ModelFileError, match="INT8 may need more calibration pictures"):
+        model_files.write_files(DESIGN, DESIGN.network(), tmp_path, Request(("int8",)), INPUTS)
 
 
 def test_both_at_once(tmp_path: Path) -> None:

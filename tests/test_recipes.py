@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from converters.__main__ import RECIPES
 from converters.catalogue import DESIGNS
 from converters.networks.efficienthrnet import EfficientHRNet
 from converters.training import pictures as pictures_module
@@ -147,10 +148,35 @@ def test_shares_leave_something_or_nothing_to_the_labels(shares: tuple[float, fl
 
 
 def test_shares_are_for_mapd(tmp_path: Path) -> None:
-    start = Start(DESIGNS["lpn-50"], tmp_path, shares=(0.3, 0.3))
+    start = Start(DESIGNS["lpn-50"], tmp_path, Budget(samples=1), shares=(0.3, 0.3))
     with pytest.raises(InvalidInputError, match="--recipe mapd"):
-        start.training(Budget(samples=1), tmp_path / "run")
+        start.training(tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("method", [None, "iterative", "half-body"])
+def test_a_teacher_is_for_mapd(tmp_path: Path, method: str | None) -> None:
+    start = Start(DESIGNS["elpn-v1"], tmp_path, Budget(samples=1), method=method, teacher="lpn-50")
+    with pytest.raises(InvalidInputError, match="teaches by --recipe mapd alone"):
+        start.training(tmp_path / "run")
+
+
+def test_a_teacher_knows_crops_of_one_size(tmp_path: Path) -> None:
+    design = DESIGNS["mobileposenet-384x288"]
+    start = Start(design, tmp_path, Budget(samples=1), method="mapd", teacher="lpn-50")
+    with pytest.raises(InvalidInputError, match="lpn-50 was trained on crops of 192×256, and cannot.*288×384"):
+        start.training(tmp_path / "run")
+
+
+@pytest.mark.parametrize("name", ["efficienthrnet-h-4", "person-detector"])
+@pytest.mark.parametrize("method", METHODS)
+def test_the_papers_methods_are_for_top_down_networks(tmp_path: Path, name: str, method: str) -> None:
+    with pytest.raises(InvalidInputError, match="top-down network"):
+        METHODS[method](DESIGNS[name].task(tmp_path), DESIGNS[name].recipe, None)
+
+
+def test_the_program_offers_all_methods() -> None:
+    assert set(RECIPES) == set(METHODS)
 
 
 class Tiny(nn.Module):

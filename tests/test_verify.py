@@ -49,6 +49,11 @@ def test_trained_weights_are_used_where_there_are_some(tmp_path: Path) -> None:
     assert verify(SMALL, inputs(), inputs(), tmp_path, ("openvino",)).trained
 
 
+def test_a_folder_that_is_not_there_does_not_mean_random_weights(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInputError, match="no folder .*none"):
+        verify(SMALL, inputs(1), inputs(1), tmp_path / "none", ("openvino",))
+
+
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     save_weights(DESIGNS["elpn-v1"].network(), tmp_path, {})
     with pytest.raises(InvalidInputError, match="does not fit mobileposenet-256x192"):

@@ -2,8 +2,8 @@
 
 LSP-extended has many left/right flips and gross errors. A network that has seen every label only a few times has not
 learnt them by heart, so where two looks at a person agree with each other and not with the label, the label is the
-likelier error. And where there is no label, two looks that agree are a better one than none: what nobody labelled is
-hidden, small or in a crowd, and a network must find it all the same.
+likelier error. And where there is no label, or none that is left, two looks that agree are a better one than none: what
+nobody labelled is hidden, small or in a crowd, and a network must find it all the same.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Doubt:
 
 @dataclass(frozen=True)
 class Guess:
-    """When a keypoint without a label is taken from the network.
+    """When a keypoint without a label, or with one that was contradicted, is taken from the network.
 
     Attributes:
         confidence: least heatmap value of both looks.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,8 +16,8 @@ from torch import Tensor
 from converters.catalogue import DESIGNS, Design
 from converters.data import read_data
 from converters.training.cleaning import cleaned_weights, filled_labels, look_twice
-from converters.training.loop import Normalised, Recipe, Task, Training
-from converters.training.people import STRIDE, people_of
+from converters.training.loop import SETTLED, Normalised, Recipe, Task, Training
+from converters.training.people import STRIDE, people_of, read_labels
 from converters.training.pictures import PicturePack
 from converters.training.pose import LEARNT_BY_HEART, PoseTask
 from converters.training.recipes import METHODS
@@ -25,6 +26,7 @@ from converters.training.recipes.mapd import DistilledPoseTask
 from converters.training.schedule import Budget
 from converters.training.teachers import find_teacher
 from converters.weights import PREBUILT, load_weights, read_facts, save_weights, training_facts
+from mobilepose_sdk.cli.common import check_writable
 from mobilepose_sdk.errors import InvalidInputError
 
 MOVENET_INPUT = (128, 192)
@@ -44,10 +46,12 @@ class Start:
         shares: α and β of the teacher's two terms; the paper's when None.
         labels: cleaned labels.
         seed: of the weights, the samples' order and their augmentation.
+        budget: when the run stops.
     """
 
     design: Design
     data: Path
+    budget: Budget
     go_on: bool = False
     method: str | None = None
     teacher: str | None = None
@@ -75,33 +79,45 @@ class Start:
         A run that is resumed has them in its ``start.json``: other weights may be packaged by then.
 
         Raises:
-            InvalidInputError: the folder's run was begun in another way.
+            InvalidInputError: the folder's run was begun in another way; or there are no weights to continue from.
         """
         if not (run / "start.json").exists():
             return read_facts(self.folder) if self.go_on else None
         begun = json.loads((run / "start.json").read_text(encoding="utf-8"))
-        if begun["way"] != self.way:
+        if begun["command"] != self.command:
             raise InvalidInputError(
-                f"{run} holds a run that was begun with {' '.join(begun['way'])}, not {' '.join(self.way)}; resume it "
-                "as it was begun, or give another folder (--run)"
+                f"{run} holds a run that was begun with {begun['command']}, not {self.command}; resume it as it was "
+                "begun, or give another folder (--run)"
             )
         before: dict[str, Any] | None = begun["before"]
         return before
 
-    def training(self, budget: Budget, run: Path) -> Training:
+    @property
+    def command(self) -> str:
+        """The command of the run, as its card has it."""
+        limits = [f"--minutes {self.budget.minutes:g}"] if math.isfinite(self.budget.minutes) else []
+        limits += [f"--samples {self.budget.samples:.0f}"] if math.isfinite(self.budget.samples) else []
+        return " ".join(["python -m converters train", self.design.name, "--data DATA", *limits, *self.way])
+
+    def training(self, run: Path) -> Training:
         """The run, or what is left of it.
 
         Raises:
+            SourceNotFoundError, InvalidInputError: the data or the labels are not as they should be.
             InvalidInputError: the method does not fit the network, or lacks its teacher; labels or shares do not
                 fit the method; or the folder's run was begun in another way.
         """
         before = self.before(run)
         task, recipe = self._method(before)
-        run.mkdir(parents=True, exist_ok=True)
-        (run / "start.json").write_text(json.dumps({"way": self.way, "before": before}), encoding="utf-8")
+        for name in ("train.json", "dev.json"):
+            read_data(self.data / name)
+        read_labels(self.labels)
         torch.manual_seed(recipe.seed)
         network = load_weights(self.design, self.folder) if self.go_on else self.design.network()
-        return Training(network, task, recipe, budget, run)
+        training = Training(network, task, recipe, self.budget, run)
+        training.save()  # with the weights it starts from: others may be packaged when it is resumed
+        (run / "start.json").write_text(json.dumps({"command": self.command, "before": before}), encoding="utf-8")
+        return training
 
     def _method(self, before: dict[str, Any] | None) -> tuple[Task, Recipe]:
         task, recipe = self.design.task(self.data), replace(self.design.recipe, seed=self.seed)
@@ -115,6 +131,15 @@ class Start:
             if not isinstance(task, (PoseTask, BottomUpTask)):
                 raise InvalidInputError("cleaned labels are of people's keypoints, which this network does not learn")
             task = replace(task, labels=self.labels)
+        if self.teacher is not None:
+            if self.method != "mapd":
+                raise InvalidInputError("a teacher teaches by --recipe mapd alone")
+            taught = DESIGNS[self.teacher].input_size if self.teacher in DESIGNS else self.design.input_size
+            if taught != self.design.input_size:
+                raise InvalidInputError(
+                    f"{self.teacher} was trained on crops of {taught[0]}×{taught[1]}, and cannot teach on those of "
+                    f"{self.design.name}, {self.design.input_size[0]}×{self.design.input_size[1]}"
+                )
         if self.method is not None:
             task, recipe = METHODS[self.method](task, recipe, find_teacher(self.teacher) if self.teacher else None)
         if self.shares is not None:
@@ -124,28 +149,30 @@ class Start:
         return task, recipe
 
 
-def train(start: Start, budget: Budget, run: Path | None = None) -> Path:
+def train(start: Start, run: Path | None = None) -> Path:
     """Train a network, or resume its run, and write the best weights to ``prebuilt/<model>`` and the run's folder.
 
     Args:
         start: the network, and how it learns.
-        budget: when to stop.
         run: folder of the run; ``runs/<model>`` when omitted.
 
     Returns:
         the path of the weights.
 
     Raises:
-        InvalidInputError: as :meth:`Start.training` says, or the folder's run has ended.
+        SourceNotFoundError, InvalidInputError: as :meth:`Start.training` says; or the folder's run has ended, or it
+            ended before it saw pictures of full size.
     """
     design = start.design
     run = run or Path("runs") / (design.name if start.method is None else f"{design.name}-{start.method}")
     if (run / "training.json").exists():
         raise InvalidInputError(f"the run in {run} has ended; give a new one another folder (--run), or move that one")
-    training = start.training(budget, run)
+    if run.exists() and not run.is_dir():
+        raise InvalidInputError(f"{run} is no folder; give the run one (--run)")
+    training = start.training(run)
     best, network = training.fit(), training.network
     network.load_state_dict(torch.load(best, map_location="cpu", weights_only=True))
-    facts = training_facts(design, run, start.data, start.way, start.seed, start.before(run))
+    facts = training_facts(design, run, start.data, start.command, start.seed, start.before(run))
     save_weights(network, run, facts)
     return save_weights(network, start.folder, facts)
 
@@ -166,6 +193,7 @@ def average(design: Design, data: Path, runs: list[Path]) -> str:
 
     Raises:
         InvalidInputError: there is one run alone, one has not ended, or they started from different weights.
+        ModelFileError: a run's weights are damaged, or of another network.
     """
     facts = [_finished(run) for run in runs]
     if len(runs) < 2 or facts[0]["before"] is None or any(fact["before"] != facts[0]["before"] for fact in facts):
@@ -204,12 +232,14 @@ def _finished(run: Path) -> dict[str, Any]:
 
 
 def samples_seen(facts: dict[str, Any] | None) -> int:
-    """By a network with these training facts, in all of its runs."""
-    return 0 if facts is None else int(facts["samples"]) + samples_seen(facts.get("before"))
+    """By a network with these training facts, in all of its runs; an imported checkpoint is a settled one."""
+    if facts is None:
+        return 0
+    return SETTLED if "checkpoint" in facts else int(facts["samples"]) + samples_seen(facts.get("before"))
 
 
 def clean(judge: str, data: Path, out: Path) -> str:
-    """Write the labels of ``train.json``, without contradicted ones, and with new ones where the judge is sure.
+    """Write the labels of ``train.json``, and what the judge is sure of where there is none or it contradicts one.
 
     Args:
         judge: as :func:`find_teacher` takes it.
@@ -219,6 +249,7 @@ def clean(judge: str, data: Path, out: Path) -> str:
     Returns:
         what was found, for people.
     """
+    check_writable(out)
     network = find_teacher(judge)
     content = read_data(data / "train.json")
     people, pack = people_of(content, fewest=0), PicturePack(content, data / "images")
@@ -232,8 +263,9 @@ def clean(judge: str, data: Path, out: Path) -> str:
     triples = np.concatenate([filled, trust[..., None]], axis=2)
     entries = {str(p.id): row.round(2).tolist() for p, row in zip(people, triples)}
     out.write_text(json.dumps(entries), encoding="utf-8")
-    contradicted, labelled = int((cleaned < weights).sum()), int((weights > 0).sum())
+    contradicted, added = cleaned < weights, trust > cleaned
     return (
-        f"{contradicted:,} of {labelled:,} labels of {len(people):,} people are contradicted, "
-        f"{int((trust > cleaned).sum()):,} are new; wrote {out}"
+        f"{int(contradicted.sum()):,} of {int((weights > 0).sum()):,} labels of {len(people):,} people are "
+        f"contradicted, {int((contradicted & added).sum()):,} of them replaced; "
+        f"{int((added & ~contradicted).sum()):,} are new; wrote {out}"
     )

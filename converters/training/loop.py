@@ -7,8 +7,7 @@ import logging
 import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
-from itertools import zip_longest
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,6 +21,7 @@ from converters.training.optimizer import MuonAdamW
 from converters.training.precision import mixed_precision
 from converters.training.samples import Consecutive, ShuffledSamples
 from converters.training.schedule import AveragedWeights, Budget, Cosine, Schedule
+from mobilepose_sdk.errors import InvalidInputError
 
 log = logging.getLogger(__name__)
 MEAN = (0.485, 0.456, 0.406)
@@ -174,6 +174,7 @@ class Training:
         self.optimizer = MuonAdamW(self.network, recipe.peak_rate, recipe.weight_decay)
         self.task, self.recipe, self.budget, self.run = task, recipe, budget, run
         self.samples, self.minutes, self.best, self.restarted = 0, 0.0, -1.0, 0
+        self.input_size = recipe.stages[0].input_size
         run.mkdir(parents=True, exist_ok=True)
         if (run / "state.pt").exists():
             self._load()
@@ -186,23 +187,29 @@ class Training:
         """Train until the budget is spent; returns the path of the best weights at the last stage's size.
 
         Ctrl-C saves the run before it ends.
+
+        Raises:
+            InvalidInputError: the budget was spent before the last stage.
         """
         threads = cv2.getNumThreads()
         cv2.setNumThreads(1)  # the processes that load data are forked, and OpenCV's threads do not survive that
         try:
-            for stage, following in zip_longest(self.recipe.stages, self.recipe.stages[1:]):
+            for stage in self.recipe.stages:
                 if self.spent < stage.until:
-                    self._run_stage(stage)
-                    # figures of another input size say nothing about the next one's
-                    if following is not None and following.input_size != stage.input_size:
+                    if stage.input_size != self.input_size:  # figures of one size say nothing about another's
                         self.average.restart()
-                        self.best = -1.0
-                    self._save()
+                        self.best, self.input_size = -1.0, stage.input_size
+                    self._run_stage(stage)
         except KeyboardInterrupt:
-            self._save()
+            self.save()
             raise
         finally:
             cv2.setNumThreads(threads)
+        if self.input_size != self.recipe.stages[-1].input_size:
+            raise InvalidInputError(
+                f"the budget was spent on pictures of {self.input_size[0]}×{self.input_size[1]}, before those of full "
+                "size: begin again in another folder (--run) with more --minutes or --samples"
+            )
         return self.run / "best.pt"
 
     def _run_stage(self, stage: Stage) -> None:
@@ -243,7 +250,7 @@ class Training:
         self.average.restart()
         self.optimizer.forget()
         self.restarted += 1
-        self._save()
+        self.save()
         log.info("stage %d from the best weights", self.restarted + 1)
 
     def _step(self, batch: list[Tensor]) -> Tensor:
@@ -279,9 +286,10 @@ class Training:
             torch.save(self.average.network.state_dict(), self.run / "best.pt")
         affordable = (time.monotonic() - began) / 60 / EVALUATING
         self.wait = min(max(self.evaluate_every, affordable), LONGEST_WAIT)
-        self._save()
+        self.save()
 
-    def _save(self) -> None:
+    def save(self) -> None:
+        """Write ``state.pt``."""
         state = {
             "network": self.network.state_dict(),
             "average": self.average.network.state_dict(),
@@ -291,7 +299,7 @@ class Training:
             "minutes": self.minutes,
             "best": self.best,
             "restarted": self.restarted,
-            "recipe": asdict(self.recipe),
+            "input_size": self.input_size,
         }
         torch.save(state, self.run / "state.tmp")
         (self.run / "state.tmp").replace(self.run / "state.pt")  # a killed run never leaves half a checkpoint
@@ -303,7 +311,7 @@ class Training:
         self.average.updates = state["updates"]
         self.optimizer.load_state_dict(state["optimizer"])
         self.samples, self.minutes, self.best = state["samples"], state["minutes"], state["best"]
-        self.restarted = state["restarted"]
+        self.restarted, self.input_size = state["restarted"], tuple(state["input_size"])
         log.info("resumed %s at %d samples, %.1f minutes", self.run, self.samples, self.minutes)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,6 +23,7 @@ from converters.training.augmentation import (
 from converters.training.occlusion import put_before, silhouette
 from converters.training.pictures import PicturePack
 from converters.training.samples import ShuffledSamples
+from mobilepose_sdk.coco_files import read_json
 from mobilepose_sdk.errors import InvalidInputError
 from mobilepose_sdk.preprocessing import apply_affine, crop_matrices, crop_regions, warp_crops
 from mobilepose_sdk.skeleton import COCO_17
@@ -82,11 +82,22 @@ def labels_of(entry: dict[str, Any], cleaned: Labels) -> NDArray[np.float32]:
 
 
 def read_labels(path: Path | None) -> Labels:
-    """The labels that ``python -m converters clean`` wrote; none without a file."""
+    """The labels that ``python -m converters clean`` wrote; none without a file.
+
+    Raises:
+        SourceNotFoundError: there is no such file.
+        InvalidInputError: it is not one of those.
+    """
     if path is None:
         return {}
-    entries = json.loads(path.read_text(encoding="utf-8"))
-    return {int(key): np.array(triples, dtype=np.float32) for key, triples in entries.items()}
+    entries = read_json(path, "file of labels")
+    try:
+        labels = {int(key): np.array(triples, dtype=np.float32) for key, triples in entries.items()}
+    except (AttributeError, TypeError, ValueError):
+        labels = {}
+    if not labels or any(triples.shape != (len(COCO_17), 3) for triples in labels.values()):
+        raise InvalidInputError(f"{path} is not a file that `python -m converters clean` wrote")
+    return labels
 
 
 class PoseSamples(ShuffledSamples[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]):

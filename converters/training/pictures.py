@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from mobilepose_sdk.errors import SourceNotFoundError
 from mobilepose_sdk.sources import read_picture
 
 CACHE = Path("runs/cache")
@@ -32,11 +33,11 @@ class PicturePack:
     def __init__(self, annotations: dict[str, Any], folder: Path) -> None:
         images = annotations["images"]
         self._row = {image["id"]: row for row, image in enumerate(images)}
-        names = [image["file_name"] for image in images]
-        key = hashlib.sha256(json.dumps([str(folder.resolve()), names]).encode()).hexdigest()[:16]
+        files = [(name, *_state(folder / name)) for name in (image["file_name"] for image in images)]
+        key = hashlib.sha256(json.dumps([str(folder.resolve()), files]).encode()).hexdigest()[:16]
         self._pixels_path, index_path = CACHE / f"{key}.bin", CACHE / f"{key}.npy"
         if not index_path.exists():
-            self._write([folder / name for name in names], index_path)
+            self._write([folder / name for name, *_ in files], index_path)
         self._index: NDArray[np.int64] = np.load(index_path)
         self._pixels: NDArray[np.uint8] | None = None
 
@@ -45,12 +46,16 @@ class PicturePack:
         rows, offset = [], 0
         # Under another name until they are whole: another run may start at the same time.
         pixels, index = (path.with_suffix(f".{os.getpid()}{path.suffix}") for path in (self._pixels_path, index_path))
-        with open(pixels, "wb") as out:
-            for path in tqdm(paths, desc="decoding pictures", unit="picture"):
-                picture = read_picture(path)
-                out.write(picture.tobytes())
-                rows.append((offset, *picture.shape[:2]))
-                offset += picture.size
+        try:
+            with open(pixels, "wb") as out:
+                for path in tqdm(paths, desc="decoding pictures", unit="picture"):
+                    picture = read_picture(path)
+                    out.write(picture.tobytes())
+                    rows.append((offset, *picture.shape[:2]))
+                    offset += picture.size
+        except BaseException:
+            pixels.unlink(missing_ok=True)
+            raise
         np.save(index, np.array(rows, dtype=np.int64))
         pixels.replace(self._pixels_path)
         index.replace(index_path)  # last: it says that the pixels are there
@@ -60,3 +65,16 @@ class PicturePack:
             self._pixels = np.memmap(self._pixels_path, dtype=np.uint8, mode="r")
         offset, height, width = self._index[self._row[image_id]]
         return self._pixels[offset : offset + height * width * 3].reshape(height, width, 3)
+
+
+def _state(path: Path) -> tuple[int, int]:
+    """Bytes, and when it was changed: a picture that was replaced is decoded anew.
+
+    Raises:
+        SourceNotFoundError: there is no such picture.
+    """
+    try:
+        state = path.stat()
+    except FileNotFoundError as error:
+        raise SourceNotFoundError(f"no picture {str(path)!r}") from error
+    return state.st_size, state.st_mtime_ns

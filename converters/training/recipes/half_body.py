@@ -1,4 +1,7 @@
-"""MobilePoseNet's augmentation (§4.2): rotation up to 45°, scale 0.65 to 1.35, flips and half bodies."""
+"""MobilePoseNet's augmentation (§4.2): rotation up to 45°, scale 0.65 to 1.35, flips and half bodies.
+
+What the paper does not name is as strong as in every other long run: colour, blur, stretching, cut and hidden people.
+"""
 
 from __future__ import annotations
 

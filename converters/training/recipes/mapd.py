@@ -28,8 +28,8 @@ class MAPDLoss:
     Attributes:
         alpha: share of the squared error to the teacher's heatmaps.
         beta: share of the KL divergence between the softmaxes of the heatmaps over their pixels.
-        sharpness: heatmaps are multiplied by it before the softmax. Eq. 2 has 1, for which a unit Gaussian on 3,072
-            pixels is all but uniform; 10 is what the label loss uses.
+        sharpness: heatmaps are multiplied by it before the softmax. Eq. 2 prints none, and no softmax either; with 1 a
+            unit Gaussian on 3,072 pixels is all but uniform; 10 is what the label loss uses.
         label: the loss against the labels; the paper's is the squared error alone.
         sure: least height of the teacher's peak for it to contradict a label, whose place it sees at less than a
             quarter of that; above 1, labels always count, as in the paper.
