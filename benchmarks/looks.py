@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from mobilepose_sdk import PersonDetector
 from mobilepose_sdk.boxes import iou_matrix
 from mobilepose_sdk.cli.common import table
-from mobilepose_sdk.coco_files import read_annotations
+from mobilepose_sdk.coco_files import by_image, read_annotations
 from mobilepose_sdk.detection_metrics import split_people
 from mobilepose_sdk.preprocessing import letterbox
 from mobilepose_sdk.sources import read_picture
@@ -79,9 +79,7 @@ def by_source(data: Path, most: int) -> dict[str, list[tuple[Path, Array]]]:
     chosen: dict[str, list[tuple[Path, Array]]] = {}
     for name in ("dev.json", "train.json"):
         content = read_annotations(data / name)
-        people: dict[int, list[dict[str, Any]]] = {}
-        for entry in content["annotations"]:
-            people.setdefault(entry["image_id"], []).append(entry)
+        people = by_image(content["annotations"])
         sources: dict[str, list[dict[str, Any]]] = {}
         for image in content["images"]:
             if image["source"] not in chosen and image["id"] in people:

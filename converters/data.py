@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -55,10 +56,9 @@ def read_data(path: Path) -> dict[str, Any]:
     return {**poses.content, "images": images, "annotations": annotations}
 
 
-def measured_sources(content: dict[str, Any]) -> tuple[str | None, str | None]:
-    """Of which source's pictures PCK and AP are; None, of all, in a file that does not have both parts."""
-    there = {image["source"] for image in content["images"]}
-    return (PCK_SOURCE, AP_SOURCE) if {PCK_SOURCE, AP_SOURCE} <= there else (None, None)
+def measured_sources(sources: Iterable[str | None]) -> tuple[str | None, str | None]:
+    """Of which source PCK and AP are, in a file of these; None, of all pictures, where it does not have both parts."""
+    return (PCK_SOURCE, AP_SOURCE) if {PCK_SOURCE, AP_SOURCE} <= {*sources} else (None, None)
 
 
 def whole_pictures(content: dict[str, Any]) -> list[dict[str, Any]]:

@@ -18,10 +18,9 @@ from converters import quantization
 from converters.catalogue import Design
 from converters.complexity import count_macs, count_parameters
 from converters.curves import draw_curve
-from converters.data import measured_sources, read_data
+from converters.data import measured_sources
 from converters.model_card import markdown
 from converters.model_files import DEFAULT_REQUEST, Request, quantization_facts, write_files
-from converters.to_tflite import find_python
 from converters.weights import PREBUILT, card_of_same_weights, load_weights, read_facts, save_weights
 from mobilepose_sdk.coco_files import ALL
 from mobilepose_sdk.detection import PersonDetector
@@ -177,10 +176,9 @@ def import_checkpoint(
     origin = {"checkpoint": checkpoint.name, "sha256": digest, **design.checkpoint_facts}
     if folder.exists() and not folder.is_dir():
         raise InvalidInputError(f"{folder} is no folder; --out names the model folder to write")
-    if "tflite" in request.runtimes:
-        find_python(request.tflite_python)
-    save_weights(network, folder, origin)
-    return package(design, network, folder, request, inputs, origin)
+    card = package(design, network, folder, request, inputs, origin)
+    save_weights(network, folder, origin)  # last: what fails leaves an earlier model's weights beside its card
+    return card
 
 
 def measure(card: ModelCard, data: Path) -> ModelCard:
@@ -207,8 +205,8 @@ def measure(card: ModelCard, data: Path) -> ModelCard:
 
 def pose_figures(estimator: PoseEstimator, data: Path, boxes: Boxes = "given") -> dict[str, float]:
     """PCK@0.2 and AP, each on its part of ``dev.json``."""
-    pck_source, ap_source = measured_sources(read_data(data / "dev.json"))
     by_source = evaluate_poses(estimator, data / "dev.json", data / "images", boxes=boxes).figures
+    pck_source, ap_source = measured_sources(by_source)
     return {"PCK@0.2": by_source[pck_source or ALL]["PCK@0.2"], "AP": by_source[ap_source or ALL]["AP"]}
 
 

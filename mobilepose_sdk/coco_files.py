@@ -139,10 +139,8 @@ def read_boxes(path: FilePath) -> BoxAnnotations:
     """
     content = read_annotations(path)
     check_each("image", content["images"], path, BOX_IMAGE, EVERYBODY)
-    people: dict[Any, list[dict[str, Any]]] = {}
-    for entry in _of_people(content, path):
-        people.setdefault(entry["image_id"], []).append(entry)
-    return BoxAnnotations([image for image in content["images"] if image.get("all_people_annotated", True)], people)
+    images = [image for image in content["images"] if image.get("all_people_annotated", True)]
+    return BoxAnnotations(images, by_image(_of_people(content, path)))
 
 
 def read_annotations(path: FilePath) -> dict[str, Any]:
@@ -191,6 +189,14 @@ def read_results(path: FilePath, skeleton: Skeleton) -> list[dict[str, Any]]:
         if ("bbox" in entry) != ("bbox" in results[0]) or not BOX.fits(entry.get("bbox", [0] * 4)):
             raise InvalidInputError(f"{place}: either all results have a bbox [x, y, width, height], or none has")
     return results
+
+
+def by_image(entries: list[dict[str, Any]]) -> dict[Any, list[dict[str, Any]]]:
+    """Annotations or results by their ``image_id``."""
+    found: dict[Any, list[dict[str, Any]]] = {}
+    for entry in entries:
+        found.setdefault(entry["image_id"], []).append(entry)
+    return found
 
 
 def xyxy(entries: list[dict[str, Any]], name: str = "bbox") -> NDArray[np.float64]:
@@ -294,8 +300,4 @@ def _longer_side(image: dict[str, Any]) -> int:
 
 
 def _labelled_people(entries: list[dict[str, Any]]) -> dict[int, list[dict[str, Any]]]:
-    people: dict[int, list[dict[str, Any]]] = {}
-    for entry in entries:
-        if any(entry["keypoints"][2::3]) and not entry["iscrowd"]:
-            people.setdefault(entry["image_id"], []).append(entry)
-    return people
+    return by_image([entry for entry in entries if any(entry["keypoints"][2::3]) and not entry["iscrowd"]])

@@ -16,6 +16,7 @@ from mobilepose_sdk.coco_files import (
     ALL,
     HEAD_BOX,
     PoseAnnotations,
+    by_image,
     read_boxes,
     read_poses,
     read_results,
@@ -165,9 +166,7 @@ def _measured(truth: PoseAnnotations, results: list[dict[str, Any]], images: lis
     for image in images:
         if image.get("source") is not None:
             groups.setdefault(image["source"], []).append(image["id"])
-    by_picture: dict[int, list[dict[str, Any]]] = {}
-    for result in results:
-        by_picture.setdefault(result["image_id"], []).append(result)
+    by_picture = by_image(results)
     measured = {name: _figures(truth, by_picture, ids) for name, ids in groups.items()}
     figures = {name: figures for name, (figures, _) in measured.items()}
     return Evaluation(figures, {name: keypoints for name, (_, keypoints) in measured.items()}, results)

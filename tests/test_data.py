@@ -46,7 +46,7 @@ def plain(folder):
 def test_cocos_own_fields_are_enough(plain):
     content = read_data(plain / "train.json")
     assert all(image["source"] is None and image["all_people_annotated"] for image in content["images"])
-    assert measured_sources(content) == (None, None)
+    assert measured_sources(image["source"] for image in content["images"]) == (None, None)
 
 
 def test_both_figures_are_of_all_pictures_where_there_are_no_parts(plain, monkeypatch):

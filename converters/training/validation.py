@@ -43,7 +43,7 @@ class PoseValidation:
 
     def __init__(self, folder: Path) -> None:
         self.annotations = read_data(folder / "dev.json")
-        pck_source, ap_source = measured_sources(self.annotations)
+        pck_source, ap_source = measured_sources(image["source"] for image in self.annotations["images"])
         self.pck_people = people_of(self.annotations, pck_source, fewest=1)
         self.ap_people = people_of(self.annotations, ap_source, fewest=1)
         self.pack = PicturePack(self.annotations, folder / "images")
@@ -123,7 +123,9 @@ class BottomUpValidation:
     def __init__(self, folder: Path) -> None:
         self.annotations = read_data(folder / "dev.json")
         self.pack = PicturePack(self.annotations, folder / "images")
-        self.images = _images_of(self.annotations, measured_sources(self.annotations)[1])
+        self.images = _images_of(
+            self.annotations, measured_sources(image["source"] for image in self.annotations["images"])[1]
+        )
 
     def __call__(self, network: torch.nn.Module, input_size: tuple[int, int]) -> dict[str, float]:
         """``{"ap": …}`` of a network that takes (1, 3, H, W) uint8 RGB and returns both its outputs."""

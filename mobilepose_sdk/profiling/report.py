@@ -88,9 +88,8 @@ def plot(profiles: Sequence[Profile], path: Path, machine: str) -> None:
         MissingDependencyError: matplotlib is not installed.
         OutputError: the file cannot be written, or matplotlib knows no such format.
     """
-    figure = import_figure()(
-        figsize=(9, 1.6 + 0.6 * len(profiles)), layout="constrained"
-    )  # no window, whatever the backend
+    make = import_figure()  # which opens no window, whatever the backend
+    figure = make(figsize=(9, 1.6 + 0.6 * len(profiles)), layout="constrained")
     axes = figure.subplots()
     names = [str(profile.configuration) for profile in profiles]
     left = [0.0] * len(profiles)
